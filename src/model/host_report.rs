@@ -1,0 +1,222 @@
+//! `postern.host/1`: what a host says about itself.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Transport;
+use super::report::{Gap, Tool};
+
+/// Schema name of the host reports that this version writes and reads.
+pub const SCHEMA: &str = "postern.host/1";
+
+/// A host's own word for its addresses, listening sockets and containers at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostReport {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    pub tool: Tool,
+    /// Stable across runs: derived from the machine id, else the host name, else `unknown`.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// RFC 3339, UTC. Absent in text listings, which do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_at: Option<String>,
+    pub source: Source,
+    #[serde(default)]
+    pub privileges: Privileges,
+    /// Addresses of the host's own (initial) namespace; empty when the source does not say.
+    #[serde(default)]
+    pub addresses: Vec<HostAddress>,
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
+    pub listeners: Vec<Listener>,
+    #[serde(default)]
+    pub containers: Vec<Container>,
+    #[serde(default)]
+    pub published: Vec<PublishedPort>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<OperatingSystem>,
+    /// What could not be seen, why, and what would settle it.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+}
+
+/// Where a host report comes from, and so how much it can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// `postern host` on the machine itself.
+    Native,
+    Ss,
+    Netstat,
+    Lsof,
+    Osquery,
+}
+
+impl Source {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Ss => "ss",
+            Self::Netstat => "netstat",
+            Self::Lsof => "lsof",
+            Self::Osquery => "osquery",
+        }
+    }
+
+    /// Whether the source looks into other network namespaces at all; a plain listing shows only its own.
+    pub const fn sees_namespaces(self) -> bool {
+        matches!(self, Self::Native)
+    }
+}
+
+/// With what rights the report was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Privileges {
+    /// Effective user id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Could enter other network namespaces (CAP_SYS_ADMIN).
+    #[serde(default)]
+    pub namespaces: bool,
+    /// Could see the descriptors of other users' processes (CAP_SYS_PTRACE).
+    #[serde(default)]
+    pub processes: bool,
+}
+
+/// An address of an interface of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostAddress {
+    #[schemars(with = "String")]
+    pub address: IpAddr,
+    pub prefix: u8,
+    pub interface: String,
+    /// Link-layer address of the interface, `02:00:00:00:00:01`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// The interface is a bridge (docker0, cni0): its address is the same on every such host and identifies nobody.
+    #[serde(default)]
+    pub bridge: bool,
+}
+
+/// A network namespace that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Namespace {
+    /// `host`, a name below /run/netns, `container:NAME`, else `net:[INODE]`. What [`Listener::namespace`] refers to.
+    pub name: String,
+    /// Inode number of the namespace file; identifies the namespace while it lives.
+    pub inode: u64,
+    /// Global and local addresses inside (without loopback).
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Pids of some processes inside, lowest first, at most eight.
+    #[serde(default)]
+    pub pids: Vec<u32>,
+}
+
+/// A socket that waits for packets: TCP LISTEN, or UDP unconnected and bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listener {
+    pub transport: Transport,
+    /// Bound address; `0.0.0.0` and `::` are wildcards.
+    #[schemars(with = "String")]
+    pub address: IpAddr,
+    pub port: u16,
+    /// An IPv6 socket that takes no IPv4 packets. `null` when the source cannot tell (netstat, lsof, /proc).
+    #[serde(default)]
+    pub v6only: Option<bool>,
+    /// Interface the socket is bound to (SO_BINDTODEVICE), or the scope of a link-local address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Name of the [`Namespace`] it is in; `host` for the host's own.
+    #[serde(default = "host_namespace")]
+    pub namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Short name of the owning process; `null` is unknown, not none.
+    #[serde(default)]
+    pub process: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// User name, or the uid in digits where the name is unknown.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// systemd unit, from the cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Container the owner runs in, or publishes for (docker-proxy): its name, else its short id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// systemd (pid 1) holds the socket and would start the service.
+    #[serde(default)]
+    pub socket_activated: bool,
+    /// UDP only: looks like the socket of a client (ephemeral port, wildcard, no privileged service) and not of a server.
+    #[serde(default)]
+    pub likely_client: bool,
+}
+
+fn host_namespace() -> String {
+    HOST_NAMESPACE.to_owned()
+}
+
+/// Name of the host's own network namespace in [`Listener::namespace`].
+pub const HOST_NAMESPACE: &str = "host";
+
+/// A container as its engine or its cgroup tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Container {
+    /// Full id where known.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// `docker`, `podman`, `containerd`, `crio`, `lxc`.
+    pub engine: String,
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<IpAddr>,
+    /// Shares the host's network namespace.
+    #[serde(default)]
+    pub host_network: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+}
+
+/// A port that an engine publishes on the host for a container; it may have no socket on the host at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublishedPort {
+    pub transport: Transport,
+    /// Address on the host; wildcards as in [`Listener::address`].
+    #[schemars(with = "String")]
+    pub host_address: IpAddr,
+    pub host_port: u16,
+    /// Address of the container, when the source says it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub container_address: Option<IpAddr>,
+    pub container_port: u16,
+    /// Name, else short id, of the container.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Where this is known from: `engine`, `docker-proxy`.
+    pub source: String,
+}
+
+/// The operating system as /etc/os-release names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatingSystem {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub pretty_name: String,
+    /// `uname -r`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+}

@@ -1,0 +1,24 @@
+//! Shared nouns: what the stages hand to each other and what a report is made of.
+//!
+//! Everything here is plain data with serde and schemars derives. The stages (`targets`, `sweep`, `probe`, `host`,
+//! `correlate`, `report`) never import each other; they meet in these types and are joined in `run`.
+
+pub mod endpoint;
+pub mod finding;
+pub mod host_report;
+pub mod observation;
+pub mod port_ranges;
+pub mod report;
+pub mod service;
+pub mod space;
+pub mod verdict;
+
+pub use endpoint::{Endpoint, ParseEndpointError, Transport};
+pub use finding::{Confidence, Finding, Severity, Triage};
+pub use host_report::HostReport;
+pub use observation::{Evidence, Icmp, Observation, PortState, Reason};
+pub use port_ranges::PortRanges;
+pub use report::Report;
+pub use service::{Access, Service, ServiceFacts, TlsFacts};
+pub use space::ProbeSpace;
+pub use verdict::Verdict;

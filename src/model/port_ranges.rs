@@ -1,0 +1,151 @@
+//! A set of ports as sorted, disjoint, inclusive ranges; prints as `1-21,23-79`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Sorted, disjoint and non-adjacent inclusive ranges of port numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PortRanges {
+    ranges: Vec<(u16, u16)>,
+}
+
+impl PortRanges {
+    /// Builds the set from ports in any order, with repetitions.
+    pub fn from_ports(ports: impl IntoIterator<Item = u16>) -> Self {
+        Self::from_ranges(ports.into_iter().map(|port| (port, port)))
+    }
+
+    /// Builds the set from inclusive ranges in any order; a range whose end is below its start is empty.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (u16, u16)>) -> Self {
+        let mut sorted: Vec<(u16, u16)> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::with_capacity(sorted.len());
+        for (first, last) in sorted {
+            match merged.last_mut() {
+                Some(previous) if u32::from(first) <= u32::from(previous.1) + 1 => previous.1 = previous.1.max(last),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self { ranges: merged }
+    }
+
+    pub fn ranges(&self) -> &[(u16, u16)] {
+        &self.ranges
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ranges.iter().flat_map(|&(first, last)| first..=last)
+    }
+
+    /// Number of ports, 0 to 65,536.
+    pub fn len(&self) -> usize {
+        self.ranges.iter().map(|&(first, last)| usize::from(last - first) + 1).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    pub fn contains(&self, port: u16) -> bool {
+        let after = self.ranges.partition_point(|&(first, _)| first <= port);
+        after > 0 && self.ranges[after - 1].1 >= port
+    }
+
+    /// The port at position `index` in ascending order.
+    pub fn nth(&self, index: usize) -> Option<u16> {
+        let mut left = index;
+        for &(first, last) in &self.ranges {
+            let size = usize::from(last - first) + 1;
+            if left < size {
+                // `left` is below the size of a range of u16, so it fits.
+                return Some(first + left as u16);
+            }
+            left -= size;
+        }
+        None
+    }
+
+    /// Both sets together.
+    pub fn union(&self, other: &Self) -> Self {
+        Self::from_ranges(self.ranges.iter().chain(&other.ranges).copied())
+    }
+}
+
+impl fmt::Display for PortRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (first, last)) in self.ranges.iter().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for PortRanges {
+    type Err = ParsePortRangesError;
+
+    /// Parses `1-21,23`; spaces around items are allowed, empty text is the empty set.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut ranges = Vec::new();
+        for item in text.split(',').map(str::trim) {
+            if item.is_empty() && text.trim().is_empty() {
+                continue;
+            }
+            let error = || ParsePortRangesError { item: item.to_owned() };
+            let number = |digits: &str| {
+                // `+80` would pass u16's parser.
+                if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<u16>().ok() } else { None }
+            };
+            let (first, last) = match item.split_once('-') {
+                Some((first, last)) => (number(first.trim()), number(last.trim())),
+                None => (number(item), number(item)),
+            };
+            match (first, last) {
+                (Some(first), Some(last)) if first <= last => ranges.push((first, last)),
+                _ => return Err(error()),
+            }
+        }
+        Ok(Self::from_ranges(ranges))
+    }
+}
+
+/// An item that is neither a port nor a range of ports.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{item}` is no port or port range; hint: write 22,80,8000-8100 (0 to 65535, the smaller first)")]
+pub struct ParsePortRangesError {
+    item: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_overlapping_and_adjacent() {
+        let set = PortRanges::from_ranges([(10, 20), (21, 30), (5, 12), (65535, 65535), (65534, 65535)]);
+        assert_eq!(set.to_string(), "5-30,65534-65535");
+        assert_eq!(set.len(), 28);
+    }
+
+    #[test]
+    fn nth_follows_iter() {
+        let set = PortRanges::from_ports([1, 2, 3, 80, 443, 444]);
+        let all: Vec<u16> = set.iter().collect();
+        assert_eq!((0..all.len()).filter_map(|index| set.nth(index)).collect::<Vec<_>>(), all);
+        assert_eq!(set.nth(all.len()), None);
+        assert!(set.contains(80) && !set.contains(81) && !set.contains(0));
+    }
+
+    #[test]
+    fn parses_what_it_prints_and_names_the_bad_item() {
+        let set: PortRanges = "22, 80,8000-8100".parse().unwrap();
+        assert_eq!(set.to_string(), "22,80,8000-8100");
+        for bad in ["80,", "x", "9-8", "65536", "-1", "+80", "1--2"] {
+            assert!(bad.parse::<PortRanges>().is_err(), "{bad}");
+        }
+    }
+}

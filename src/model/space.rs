@@ -1,0 +1,17 @@
+//! The space that a sweep covers: a numbered, reordered sequence of endpoints that is never held in memory.
+
+use super::Endpoint;
+
+/// Every endpoint of a run exactly once per round, by position. Implemented in `targets`, walked in `sweep`.
+pub trait ProbeSpace: Send + Sync {
+    /// Number of endpoints.
+    fn len(&self) -> u64;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The endpoint at `position` (below [`len`](Self::len)) in the order of `round`: each round has an order of its
+    /// own, so that losses which come in bursts do not meet the same ports twice.
+    fn endpoint(&self, round: u32, position: u64) -> Endpoint;
+}

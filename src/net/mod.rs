@@ -1,0 +1,1 @@
+//! Thin system seams: own addresses and routes, descriptor limits, neighbour table.

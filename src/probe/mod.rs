@@ -1,0 +1,1 @@
+//! What answers, and does it ask for authentication? Definitions from TOML, pure matcher and codecs, drivers.

@@ -1,0 +1,1 @@
+//! One file an output format: a function of the report and a writer.

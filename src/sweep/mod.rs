@@ -1,0 +1,1 @@
+//! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.

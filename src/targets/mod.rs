@@ -1,0 +1,1 @@
+//! Strings become a lazy, permuted, excluded space of endpoints; names by the resolver; guards.
