@@ -22,6 +22,7 @@
 //!
 //! Stages never import each other: they meet in `model` and are joined in `run`. `tests/structure.rs` holds this.
 
+pub mod cli;
 pub mod correlate;
 pub mod host;
 pub mod model;

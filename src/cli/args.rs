@@ -1,0 +1,240 @@
+//! The command line as clap parses it: spelling only.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::OutputSpec;
+use crate::model::{Endpoint, Severity};
+
+/// Finds network services that can be reached although nobody meant them to be, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// More of what happens, on stderr (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// No progress bar and no notes on stderr; errors stay
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes of scan, audit and correlate:
+  0  clean: everything asked for was looked at, nothing at or above --fail-on
+  1  failed
+  2  wrong usage or configuration
+  3  findings at or above --fail-on
+  4  incomplete: no such finding, but something could not be looked at";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The main job: sweep, probe, take the host's own word, correlate. Without a target: this host
+    Audit(AuditArgs),
+    /// Sweep and probe, without the inside view
+    Scan(ScanArgs),
+    /// The inside view of this machine: every listening socket in every network namespace, and who owns it
+    Host(HostArgs),
+    /// The verdicts of audit, offline: a saved scan joined with host reports
+    Correlate(CorrelateArgs),
+    /// The probe definitions
+    #[command(subcommand)]
+    Probes(ProbesCommand),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    /// Addresses, CIDR, ranges (198.18.0.1-50), host names, @FILE, - for stdin
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+
+    /// What a host says of itself: a `postern host -o json` report or an ss, netstat, lsof or osquery listing. With
+    /// ADDRESS= in front it is taken as the report of that address
+    #[arg(long = "host-report", value_name = "[ADDRESS=]FILE")]
+    pub host_reports: Vec<String>,
+
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ScanArgs {
+    /// Addresses, CIDR, ranges (198.18.0.1-50), host names, @FILE, - for stdin
+    #[arg(value_name = "TARGET", required = true)]
+    pub targets: Vec<String>,
+
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SweepArgs {
+    /// TCP ports: 22,80,8000-8100, `all`, `probes` (every port that a probe definition names), `none`
+    #[arg(short, long, value_name = "PORTS", default_value = "probes")]
+    pub ports: String,
+
+    /// UDP ports likewise; `probes` when the value is left out. audit asks them unless `--udp none`
+    #[arg(long, value_name = "PORTS", num_args = 0..=1, default_missing_value = "probes", require_equals = true)]
+    pub udp: Option<String>,
+
+    /// Never to be asked: same syntax as TARGET
+    #[arg(long, value_name = "TARGET")]
+    pub exclude: Vec<String>,
+
+    /// Send at most N connection attempts a second in all
+    #[arg(long, value_name = "N|max", default_value = "max")]
+    pub rate: String,
+
+    /// Send at most N connection attempts a second to one host
+    #[arg(long, value_name = "N|max", default_value = "5000")]
+    pub host_rate: String,
+
+    /// Connection attempts under way at once (default: what the descriptor limit allows)
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<usize>,
+
+    /// Do not ask what answers: states of ports only
+    #[arg(long)]
+    pub no_probes: bool,
+
+    /// Probe ports whose owners are known to fall over (printers print, controllers stop), too
+    #[arg(long)]
+    pub probe_fragile: bool,
+
+    /// Probe definitions of your own, over the built-in ones of the same name
+    #[arg(long = "probes", value_name = "DIR")]
+    pub probes_dir: Option<PathBuf>,
+
+    /// Allow targets outside private, shared, loopback, link-local, benchmark and documentation ranges
+    #[arg(long)]
+    pub allow_public: bool,
+
+    /// Print targets, packets and time; send nothing
+    #[arg(long)]
+    pub plan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ResultArgs {
+    /// table, json or ndjson; with =PATH to a file instead of stdout. Repeats
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    pub outputs: Vec<OutputSpec>,
+
+    /// Exit with 3 from this severity on: critical, high, medium, low, info
+    #[arg(long, value_name = "SEVERITY", default_value = "high")]
+    pub fail_on: Severity,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct HostArgs {
+    /// table or json; with =PATH to a file instead of stdout. Repeats
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    pub outputs: Vec<OutputSpec>,
+
+    /// Read an `ss -tulpn` listing (- for stdin) instead of asking this machine
+    #[arg(long, value_name = "FILE", group = "listing")]
+    pub from_ss: Option<PathBuf>,
+
+    /// Read a `netstat -tulpn` listing
+    #[arg(long, value_name = "FILE", group = "listing")]
+    pub from_netstat: Option<PathBuf>,
+
+    /// Read an `lsof -i -Pn` listing
+    #[arg(long, value_name = "FILE", group = "listing")]
+    pub from_lsof: Option<PathBuf>,
+
+    /// Read the JSON of osquery's `listening_ports`
+    #[arg(long, value_name = "FILE", group = "listing")]
+    pub from_osquery: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CorrelateArgs {
+    /// A report that `postern scan -o json` or `audit -o json` wrote (- for stdin)
+    #[arg(long, value_name = "FILE")]
+    pub scan: PathBuf,
+
+    /// As for audit; repeats
+    #[arg(long = "host-report", value_name = "[ADDRESS=]FILE", required = true)]
+    pub host_reports: Vec<String>,
+
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProbesCommand {
+    /// All definitions with their ports
+    List {
+        /// table or json
+        #[arg(short, long = "output", value_name = "FORMAT", default_value = "table")]
+        output: OutputSpec,
+    },
+    /// One definition as it is written
+    Show { name: String },
+    /// Check a definition: syntax, triage answers, examples
+    Check { file: PathBuf },
+    /// Ask one endpoint with one definition
+    Test {
+        name: String,
+        /// ADDRESS:PORT, for IPv6 [ADDRESS]:PORT; /udp behind it for UDP
+        #[arg(value_parser = endpoint)]
+        endpoint: Endpoint,
+        #[arg(long)]
+        allow_public: bool,
+    },
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let with_transport = if text.contains('/') { text.to_owned() } else { format!("{text}/tcp") };
+    with_transport.parse().map_err(|error: crate::model::ParseEndpointError| error.to_string())
+}
+
+/// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.
+pub fn host_report_source(text: &str) -> (Option<IpAddr>, &str) {
+    match text.split_once('=') {
+        Some((address, file)) => match address.parse() {
+            Ok(address) => (Some(address), file),
+            Err(_) => (None, text),
+        },
+        None => (None, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_in_front_of_a_host_report_is_split_off() {
+        let address = Some("198.18.0.7".parse().unwrap());
+        assert_eq!(host_report_source("198.18.0.7=web.txt"), (address, "web.txt"));
+        assert_eq!(host_report_source("web=7.txt"), (None, "web=7.txt"));
+        assert_eq!(host_report_source("2001:db8::7=-").0, Some("2001:db8::7".parse().unwrap()));
+    }
+
+    #[test]
+    fn probes_test_takes_an_endpoint_without_transport() {
+        assert_eq!(endpoint("127.0.0.1:2379").unwrap().to_string(), "127.0.0.1:2379/tcp");
+        assert_eq!(endpoint("[::1]:111/udp").unwrap().to_string(), "[::1]:111/udp");
+        assert!(endpoint("etcd").is_err());
+    }
+}

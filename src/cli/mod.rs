@@ -1,0 +1,14 @@
+//! Raw arguments become resolved settings; exit codes; where results go.
+//!
+//! [`args`] is what clap parses, [`settings`] what the run works with: the first is about spelling, the second about
+//! meaning. Nothing below this module reads an argument or an environment variable.
+
+pub mod args;
+pub mod exit;
+pub mod output;
+pub mod settings;
+
+pub use args::{Args, Command};
+pub use exit::Exit;
+pub use output::{Destination, Format, OutputSpec};
+pub use settings::{AuditSettings, CorrelateSettings, HostSettings, ScanSettings, UsageError};
