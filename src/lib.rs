@@ -29,5 +29,6 @@ pub mod model;
 pub mod net;
 pub mod probe;
 pub mod report;
+pub mod run;
 pub mod sweep;
 pub mod targets;

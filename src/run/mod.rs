@@ -1,0 +1,5 @@
+//! The only wiring: stages, channels, cancellation, progress.
+
+pub mod assemble;
+pub mod identity;
+pub mod interrupt;
