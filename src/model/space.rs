@@ -11,6 +11,9 @@ pub trait ProbeSpace: Send + Sync {
         self.len() == 0
     }
 
+    /// Number of addresses, for limits per host.
+    fn addresses(&self) -> u64;
+
     /// The endpoint at `position` (below [`len`](Self::len)) in the order of `round`: each round has an order of its
     /// own, so that losses which come in bursts do not meet the same ports twice.
     fn endpoint(&self, round: u32, position: u64) -> Endpoint;

@@ -1,1 +1,61 @@
 //! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.
+//!
+//! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`pace`] (how fast), [`tally`]
+//! (what answered, folded), [`recall`] (what may have been missed, and whether to go on). Drivers: [`connect`] for TCP
+//! without privileges, `datagram` for UDP.
+//!
+//! Both drivers work in rounds. Round one asks everything. Each later round asks, in a new order, what did not answer
+//! on hosts that live, until fewer than a tenth of a port is expected to be missing.
+
+pub mod answer;
+pub mod connect;
+
+pub mod pace;
+pub mod recall;
+pub mod rtt;
+pub mod tally;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::model::report::{Gap, PortGroup, Sweep};
+use crate::model::{Observation, PortState};
+
+/// What a driver tells while it runs.
+#[derive(Clone, Debug)]
+pub enum SweepEvent {
+    /// An open endpoint, as soon as it is known.
+    Found(Observation),
+    Progress(Progress),
+}
+
+/// How far a sweep is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub round: u32,
+    /// Positions of this round's order that were dealt with, and how many there are.
+    pub done: u64,
+    pub total: u64,
+    pub sent: u64,
+    pub open: u64,
+}
+
+/// What a sweep came to.
+#[derive(Clone, Debug)]
+pub struct SweepResult {
+    /// Open endpoints, sorted.
+    pub observations: Vec<Observation>,
+    /// Everything else on hosts that answered.
+    pub groups: Vec<PortGroup>,
+    /// Hosts that answered anything.
+    pub living: BTreeSet<IpAddr>,
+    pub stats: Sweep,
+    pub gaps: Vec<Gap>,
+    pub interrupted: bool,
+}
+
+impl SweepResult {
+    pub fn open(&self) -> impl Iterator<Item = &Observation> {
+        self.observations.iter().filter(|observation| observation.state == PortState::Open)
+    }
+}

@@ -29,6 +29,10 @@ impl ProbeSpace for Space {
         self.len
     }
 
+    fn addresses(&self) -> u64 {
+        u64::try_from(self.targets.len()).unwrap_or(u64::MAX)
+    }
+
     fn endpoint(&self, round: u32, position: u64) -> Endpoint {
         let index = Order::new(self.len, self.seed ^ (u64::from(round) << 48)).at(position);
         let ports = self.ports.len() as u64;

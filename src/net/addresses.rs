@@ -1,0 +1,210 @@
+//! The addresses of this machine's interfaces, by netlink. (Never from /sys: a process that entered a namespace without
+//! remounting it sees the interfaces of the outer one there.)
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+/// An address of an interface in the calling thread's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAddress {
+    pub address: IpAddr,
+    pub prefix: u8,
+    pub interface: String,
+    /// Interface number, as socket calls and sock_diag use it.
+    pub index: u32,
+    pub mac: Option<String>,
+    pub bridge: bool,
+}
+
+impl OwnAddress {
+    /// Whether `other` is in this address's network.
+    pub fn is_on_link(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A netlink request that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("netlink: {operation}: {error}; hint: is AF_NETLINK allowed here (seccomp, container)?")]
+pub struct NetlinkError {
+    operation: &'static str,
+    error: std::io::Error,
+}
+
+/// All addresses of all interfaces, loopback included.
+pub fn own_addresses() -> Result<Vec<OwnAddress>, NetlinkError> {
+    let links: HashMap<u32, Link> = interfaces()?;
+    let mut addresses = Vec::new();
+    for message in dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()), "list addresses")? {
+        let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+        // IFA_LOCAL is the own end of a point-to-point link; IFA_ADDRESS then the other (linux/if_addr.h).
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let address = local.or_else(|| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+        });
+        let (Some(address), Some(link)) = (address, links.get(&message.header.index)) else { continue };
+        addresses.push(OwnAddress {
+            address,
+            prefix: message.header.prefix_len,
+            interface: link.name.clone(),
+            index: message.header.index,
+            mac: link.mac.clone(),
+            bridge: link.bridge,
+        });
+    }
+    addresses.sort_by_key(|own| own.address);
+    Ok(addresses)
+}
+
+/// Names of all interfaces by their number.
+pub fn interface_names() -> Result<HashMap<u32, String>, NetlinkError> {
+    Ok(interfaces()?.into_iter().map(|(index, link)| (index, link.name)).collect())
+}
+
+/// Link-layer addresses of neighbours that were resolved.
+pub fn neighbour_macs() -> Result<HashMap<IpAddr, String>, NetlinkError> {
+    let mut macs = HashMap::new();
+    for message in dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), "list neighbours")? {
+        let RouteNetlinkMessage::NewNeighbour(message) = message else { continue };
+        let mut address = None;
+        let mut mac = None;
+        for attribute in &message.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::from(*v4)),
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::from(*v6)),
+                NeighbourAttribute::LinkLayerAddress(bytes) => mac = mac_text(bytes),
+                _ => {}
+            }
+        }
+        if let (Some(address), Some(mac)) = (address, mac) {
+            macs.insert(address, mac);
+        }
+    }
+    Ok(macs)
+}
+
+struct Link {
+    name: String,
+    mac: Option<String>,
+    bridge: bool,
+}
+
+fn interfaces() -> Result<HashMap<u32, Link>, NetlinkError> {
+    let mut links = HashMap::new();
+    for message in dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), "list interfaces")? {
+        let RouteNetlinkMessage::NewLink(message) = message else { continue };
+        let mut link = Link { name: String::new(), mac: None, bridge: false };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name.clone_from(name),
+                LinkAttribute::Address(bytes) => link.mac = mac_text(bytes),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.bridge = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Bridge)));
+                }
+                _ => {}
+            }
+        }
+        links.insert(message.header.index, link);
+    }
+    Ok(links)
+}
+
+fn mac_text(bytes: &[u8]) -> Option<String> {
+    // Ethernet only; loopback and tunnels have none, or zeros.
+    (bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0))
+        .then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
+}
+
+/// Sends a dump request (RFC 3549 section 2.3) and collects the answer.
+fn dump(request: RouteNetlinkMessage, operation: &'static str) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+    let fail = |error| NetlinkError { operation, error };
+    let mut socket = Socket::new(NETLINK_ROUTE).map_err(fail)?;
+    socket.bind_auto().map_err(fail)?;
+    socket.connect(&SocketAddr::new(0, 0)).map_err(fail)?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0).map_err(fail)?;
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full().map_err(fail)?;
+        let mut rest = &datagram[..];
+        while rest.len() >= NETLINK_HEADER {
+            let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) else {
+                // A message of a kind this version does not know: step over it by its own length.
+                let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+                let step = length.max(NETLINK_HEADER).next_multiple_of(4);
+                rest = rest.get(step..).unwrap_or(&[]);
+                continue;
+            };
+            let step = (message.header.length as usize).max(NETLINK_HEADER).next_multiple_of(4);
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) => return Err(fail(error.to_io())),
+                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                _ => {}
+            }
+            rest = rest.get(step..).unwrap_or(&[]);
+        }
+    }
+}
+
+/// Size of `struct nlmsghdr` (linux/netlink.h).
+const NETLINK_HEADER: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_among_the_own_addresses() {
+        let addresses = own_addresses().unwrap();
+        let loopback = addresses.iter().find(|own| own.address == IpAddr::from([127, 0, 0, 1])).unwrap();
+        assert_eq!((loopback.interface.as_str(), loopback.prefix, &loopback.mac), ("lo", 8, &None));
+        assert_eq!(interface_names().unwrap().get(&loopback.index).map(String::as_str), Some("lo"));
+    }
+
+    #[test]
+    fn on_link_is_by_prefix() {
+        let own = |address: &str, prefix| OwnAddress {
+            address: address.parse().unwrap(),
+            prefix,
+            interface: "eth0".to_owned(),
+            index: 2,
+            mac: None,
+            bridge: false,
+        };
+        assert!(own("198.18.0.1", 24).is_on_link("198.18.0.254".parse().unwrap()));
+        assert!(!own("198.18.0.1", 24).is_on_link("198.18.1.1".parse().unwrap()));
+        assert!(own("198.18.0.1", 0).is_on_link("203.0.113.1".parse().unwrap()));
+        assert!(own("2001:db8::1", 64).is_on_link("2001:db8::ffff".parse().unwrap()));
+        assert!(!own("2001:db8::1", 64).is_on_link("198.18.0.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,61 @@
+//! What a sweep may have spoiled on its own machine: neighbour-table overflows and a full conntrack table.
+#![expect(clippy::disallowed_methods, reason = "reads /proc/net and /proc/sys/net")]
+
+/// Counters of this machine, read before and after a sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Times that a neighbour entry was refused because the table was full (both families, all CPUs).
+    pub neighbour_overflows: u64,
+    /// `gc_thresh3`: the number of neighbour entries that the kernel keeps at most.
+    pub neighbour_limit: u64,
+    /// Tracked connections and their limit; 0 when nothing is tracked in this namespace.
+    pub conntrack: u64,
+    pub conntrack_limit: u64,
+}
+
+impl Pressure {
+    /// The counters now; what cannot be read counts as 0.
+    pub fn now() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let number = |path: &str| read(path).trim().parse().unwrap_or(0);
+        Self {
+            neighbour_overflows: table_fulls(&read("/proc/net/stat/arp_cache"))
+                + table_fulls(&read("/proc/net/stat/ndisc_cache")),
+            neighbour_limit: number("/proc/sys/net/ipv4/neigh/default/gc_thresh3"),
+            conntrack: number("/proc/sys/net/netfilter/nf_conntrack_count"),
+            conntrack_limit: number("/proc/sys/net/netfilter/nf_conntrack_max"),
+        }
+    }
+}
+
+/// Sum over CPUs of the column `table_fulls` (hexadecimal) of /proc/net/stat/{arp,ndisc}_cache.
+fn table_fulls(text: &str) -> u64 {
+    let mut lines = text.lines();
+    let Some(column) = lines.next().and_then(|header| header.split_whitespace().position(|name| name == "table_fulls"))
+    else {
+        return 0;
+    };
+    lines
+        .filter_map(|line| line.split_whitespace().nth(column))
+        .filter_map(|value| u64::from_str_radix(value, 16).ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cat /proc/net/stat/arp_cache`, Linux 6.18, two CPUs; table_fulls set to 0x1f and 1.
+    const ARP_CACHE: &str = "\
+entries  allocs   destroys hash_grows lookups  hits     res_failed rcv_probes_mcast rcv_probes_ucast periodic_gc_runs forced_gc_runs unresolved_discards table_fulls
+00000002 00000007 00000005 00000000   0000001a 00000011 00000000   00000000         00000000         00000018         00000000       00000000            0000001f
+00000002 00000001 00000000 00000000   00000004 00000002 00000000   00000000         00000000         0000000b         00000000       00000000            00000001
+";
+
+    #[test]
+    fn sums_hexadecimal_over_cpus() {
+        assert_eq!(table_fulls(ARP_CACHE), 32);
+        assert_eq!(table_fulls(""), 0);
+        assert_eq!(table_fulls("no such column\n1 2 3"), 0);
+    }
+}

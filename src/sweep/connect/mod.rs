@@ -1,0 +1,2 @@
+//! The connect sweep.
+pub mod socket;

@@ -1,0 +1,218 @@
+//! What answered, folded: ports per host, state and reason; no list of endpoints. Pure.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use super::rtt::Rtt;
+use crate::model::report::PortGroup;
+use crate::model::{Observation, PortRanges, PortState, Reason, Transport};
+
+/// A set of ports that is small while few are in it: 2 bytes a port, then 8 KiB.
+#[derive(Clone, Debug)]
+pub enum PortSet {
+    Sparse(Vec<u16>),
+    Dense(Box<[u64; 1024]>),
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self::Sparse(Vec::new())
+    }
+}
+
+impl PortSet {
+    /// Adds `port`; whether it is new.
+    pub fn insert(&mut self, port: u16) -> bool {
+        match self {
+            Self::Sparse(ports) => {
+                let Err(place) = ports.binary_search(&port) else { return false };
+                if ports.len() < SPARSE_MAX {
+                    ports.insert(place, port);
+                    return true;
+                }
+                let mut bits = Box::new([0_u64; 1024]);
+                for &port in ports.iter().chain([&port]) {
+                    bits[usize::from(port >> 6)] |= 1 << (port & 63);
+                }
+                *self = Self::Dense(bits);
+                true
+            }
+            Self::Dense(bits) => {
+                let word = &mut bits[usize::from(port >> 6)];
+                let before = *word;
+                *word |= 1 << (port & 63);
+                *word != before
+            }
+        }
+    }
+
+    pub fn contains(&self, port: u16) -> bool {
+        match self {
+            Self::Sparse(ports) => ports.binary_search(&port).is_ok(),
+            Self::Dense(bits) => bits[usize::from(port >> 6)] & (1 << (port & 63)) != 0,
+        }
+    }
+
+    pub fn iter(&self) -> Box<dyn Iterator<Item = u16> + '_> {
+        match self {
+            Self::Sparse(ports) => Box::new(ports.iter().copied()),
+            Self::Dense(_) => Box::new((0..=u16::MAX).filter(|port| self.contains(*port))),
+        }
+    }
+}
+
+/// From this many ports on the bitmap is no larger than it is worth.
+const SPARSE_MAX: usize = 512;
+
+/// What is known of one host.
+#[derive(Clone, Debug, Default)]
+pub struct HostTally {
+    pub rtt: Rtt,
+    /// Ports that are settled: they answered, whatever they said.
+    pub answered: PortSet,
+    folded: Vec<(Fold, PortSet)>,
+}
+
+/// What ports must share to be folded into one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fold {
+    state: PortState,
+    reason: Reason,
+    offender: Option<IpAddr>,
+}
+
+/// All hosts that answered, and the open endpoints among theirs.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    hosts: HashMap<IpAddr, HostTally>,
+    pub open: Vec<Observation>,
+}
+
+impl Tally {
+    pub fn host(&self, address: IpAddr) -> Option<&HostTally> {
+        self.hosts.get(&address)
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = (IpAddr, &HostTally)> {
+        self.hosts.iter().map(|(&address, host)| (address, host))
+    }
+
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The entry of a host that answered.
+    pub fn living(&mut self, address: IpAddr) -> &mut HostTally {
+        match self.hosts.entry(address) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(HostTally::default()),
+        }
+    }
+
+    /// Records an answer; whether it is the first of this endpoint.
+    pub fn record(&mut self, observation: Observation) -> bool {
+        let host = self.living(observation.endpoint.address);
+        if !host.answered.insert(observation.endpoint.port) {
+            return false;
+        }
+        if observation.state == PortState::Open {
+            self.open.push(observation);
+            return true;
+        }
+        let fold =
+            Fold { state: observation.state, reason: observation.reason, offender: observation.evidence.offender };
+        let port = observation.endpoint.port;
+        match host.folded.iter_mut().find(|(known, _)| *known == fold) {
+            Some((_, ports)) => {
+                ports.insert(port);
+            }
+            None => {
+                let mut ports = PortSet::default();
+                ports.insert(port);
+                host.folded.push((fold, ports));
+            }
+        }
+        true
+    }
+
+    /// Takes in what another worker found of other hosts.
+    pub fn merge(&mut self, other: Self) {
+        self.hosts.extend(other.hosts);
+        self.open.extend(other.open);
+    }
+
+    /// The folded groups of all hosts: what answered, and `unanswered(address)`'s ports (those that were asked) with the
+    /// state and reason that silence has.
+    pub fn groups(
+        &self,
+        transport: Transport,
+        silence: (PortState, Reason),
+        asked: impl Fn(IpAddr) -> PortRanges,
+    ) -> Vec<PortGroup> {
+        let mut groups = Vec::new();
+        for (&address, host) in &self.hosts {
+            for (fold, ports) in &host.folded {
+                groups.push(PortGroup {
+                    address,
+                    transport,
+                    state: fold.state,
+                    reason: fold.reason,
+                    offender: fold.offender,
+                    ports: PortRanges::from_ports(ports.iter()).to_string(),
+                });
+            }
+            let silent = PortRanges::from_ports(asked(address).iter().filter(|port| !host.answered.contains(*port)));
+            if !silent.is_empty() {
+                let (state, reason) = silence;
+                groups.push(PortGroup { address, transport, state, reason, offender: None, ports: silent.to_string() });
+            }
+        }
+        groups.sort_by(|a, b| {
+            (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
+        });
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Evidence};
+
+    fn answer(port: u16, state: PortState, reason: Reason) -> Observation {
+        let endpoint = Endpoint::tcp([198, 18, 0, 1].into(), port);
+        Observation { endpoint, state, reason, evidence: Evidence::default() }
+    }
+
+    #[test]
+    fn folds_and_keeps_the_open_ones() {
+        let mut tally = Tally::default();
+        assert!(tally.record(answer(22, PortState::Open, Reason::Accepted)));
+        assert!(!tally.record(answer(22, PortState::Open, Reason::Accepted)), "twice is once");
+        for port in [1, 2, 3, 5] {
+            tally.record(answer(port, PortState::Closed, Reason::Refused));
+        }
+        let groups =
+            tally.groups(Transport::Tcp, (PortState::Filtered, Reason::NoAnswer), |_| "1-6,22".parse().unwrap());
+        let folded: Vec<_> = groups.iter().map(|group| (group.state, group.ports.as_str())).collect();
+        assert_eq!(folded, [(PortState::Closed, "1-3,5"), (PortState::Filtered, "4,6")]);
+        assert_eq!(tally.open.len(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_port_set_is_a_set(ports in proptest::collection::vec(0_u16.., 0..1500)) {
+            let mut set = PortSet::default();
+            let mut model = std::collections::BTreeSet::new();
+            for port in ports {
+                proptest::prop_assert_eq!(set.insert(port), model.insert(port));
+            }
+            proptest::prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+        }
+    }
+}
