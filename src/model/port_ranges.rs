@@ -65,6 +65,13 @@ impl PortRanges {
         None
     }
 
+    /// The ports that are in both sets.
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self::from_ranges(self.ranges.iter().flat_map(|&(first, last)| {
+            other.ranges.iter().map(move |&(other_first, other_last)| (first.max(other_first), last.min(other_last)))
+        }))
+    }
+
     /// Both sets together.
     pub fn union(&self, other: &Self) -> Self {
         Self::from_ranges(self.ranges.iter().chain(&other.ranges).copied())
@@ -129,6 +136,12 @@ mod tests {
         let set = PortRanges::from_ranges([(10, 20), (21, 30), (5, 12), (65535, 65535), (65534, 65535)]);
         assert_eq!(set.to_string(), "5-30,65534-65535");
         assert_eq!(set.len(), 28);
+    }
+
+    #[test]
+    fn intersection_is_what_both_have() {
+        let set: PortRanges = "1-100,200-300".parse().unwrap();
+        assert_eq!(set.intersection(&"22,100-200,443".parse().unwrap()).to_string(), "22,100,200");
     }
 
     #[test]

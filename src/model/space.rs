@@ -1,6 +1,6 @@
 //! The space that a sweep covers: a numbered, reordered sequence of endpoints that is never held in memory.
 
-use super::Endpoint;
+use super::{Endpoint, PortRanges};
 
 /// Every endpoint of a run exactly once per round, by position. Implemented in `targets`, walked in `sweep`.
 pub trait ProbeSpace: Send + Sync {
@@ -13,6 +13,12 @@ pub trait ProbeSpace: Send + Sync {
 
     /// Number of addresses, for limits per host.
     fn addresses(&self) -> u64;
+
+    /// The ports that every address is asked.
+    fn ports(&self) -> PortRanges;
+
+    /// The same addresses with those of their ports that are in `ports`.
+    fn restricted(&self, ports: &PortRanges) -> Box<dyn ProbeSpace>;
 
     /// The endpoint at `position` (below [`len`](Self::len)) in the order of `round`: each round has an order of its
     /// own, so that losses which come in bursts do not meet the same ports twice.

@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessa
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -105,6 +105,37 @@ pub fn neighbour_macs() -> Result<HashMap<IpAddr, String>, NetlinkError> {
         }
     }
     Ok(macs)
+}
+
+/// How the kernel stands with a neighbour on the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// It answered ARP or neighbour discovery.
+    Resolved,
+    Resolving,
+    Failed,
+}
+
+/// The neighbour table (`ip neigh`) of this namespace.
+pub fn neighbours() -> Result<HashMap<IpAddr, Neighbour>, NetlinkError> {
+    let mut states = HashMap::new();
+    for message in dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), "list neighbours")? {
+        let RouteNetlinkMessage::NewNeighbour(message) = message else { continue };
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(IpAddr::from(*v4)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(IpAddr::from(*v6)),
+            _ => None,
+        });
+        let state = match message.header.state {
+            NeighbourState::Incomplete | NeighbourState::None => Neighbour::Resolving,
+            NeighbourState::Failed => Neighbour::Failed,
+            _ => Neighbour::Resolved,
+        };
+        if let Some(address) = address {
+            states.insert(address, state);
+        }
+    }
+    Ok(states)
 }
 
 struct Link {

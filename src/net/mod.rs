@@ -4,4 +4,4 @@ pub mod addresses;
 pub mod limits;
 pub mod pressure;
 
-pub use addresses::{OwnAddress, own_addresses};
+pub use addresses::{Neighbour, OwnAddress, own_addresses};

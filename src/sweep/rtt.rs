@@ -15,7 +15,7 @@ pub struct Rtt {
 pub const UNKNOWN_TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// Below this no timeout goes: hosts under load answer late. Whatever stays silent is asked again anyway.
-pub const MIN_TIMEOUT: Duration = Duration::from_millis(150);
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Rtt {
     /// RFC 6298 section 2: the first sample sets the variation to half of itself, later ones weigh 1/8 and 1/4.

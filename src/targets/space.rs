@@ -33,6 +33,15 @@ impl ProbeSpace for Space {
         u64::try_from(self.targets.len()).unwrap_or(u64::MAX)
     }
 
+    fn ports(&self) -> PortRanges {
+        PortRanges::from_ports(self.ports.iter().copied())
+    }
+
+    fn restricted(&self, ports: &PortRanges) -> Box<dyn ProbeSpace> {
+        let ports = self.ports().intersection(ports);
+        Box::new(Self::new(self.targets.clone(), &ports, self.transport, self.seed.rotate_left(7)))
+    }
+
     fn endpoint(&self, round: u32, position: u64) -> Endpoint {
         let index = Order::new(self.len, self.seed ^ (u64::from(round) << 48)).at(position);
         let ports = self.ports.len() as u64;

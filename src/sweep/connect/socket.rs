@@ -19,6 +19,7 @@ use crate::sweep::answer::{LocalRefusal, Outcome};
 #[derive(Debug)]
 pub struct ProbeSocket {
     fd: OwnedFd,
+    ipv4: bool,
 }
 
 /// What a call to connect came to.
@@ -42,7 +43,11 @@ impl ProbeSocket {
         } else {
             setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
         }
-        Ok(Self { fd })
+        Ok(Self { fd, ipv4 })
+    }
+
+    pub const fn is_ipv4(&self) -> bool {
+        self.ipv4
     }
 
     /// Starts to connect.
