@@ -4,6 +4,7 @@
 //! file; [`exchange`] has the shape they share, [`table`] finds them by name.
 
 pub mod banner;
+pub mod conversation;
 pub mod dns_sd;
 pub mod exchange;
 pub mod rpc;
