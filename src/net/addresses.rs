@@ -25,6 +25,18 @@ pub struct OwnAddress {
 }
 
 impl OwnAddress {
+    /// Whether `other` is the broadcast address of this address's network: no host has it (RFC 919; /31 and /32 have none,
+    /// RFC 3021).
+    pub fn is_broadcast(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) if self.prefix < 31 => {
+                let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                other.to_bits() == own.to_bits() | hosts
+            }
+            _ => false,
+        }
+    }
+
     /// Whether `other` is in this address's network.
     pub fn is_on_link(&self, other: IpAddr) -> bool {
         match (self.address, other) {
@@ -220,6 +232,22 @@ mod tests {
         let loopback = addresses.iter().find(|own| own.address == IpAddr::from([127, 0, 0, 1])).unwrap();
         assert_eq!((loopback.interface.as_str(), loopback.prefix, &loopback.mac), ("lo", 8, &None));
         assert_eq!(interface_names().unwrap().get(&loopback.index).map(String::as_str), Some("lo"));
+    }
+
+    #[test]
+    fn the_last_address_of_a_network_is_its_broadcast_address() {
+        let own = |prefix| OwnAddress {
+            address: IpAddr::from([198, 18, 0, 1]),
+            prefix,
+            interface: "eth0".to_owned(),
+            index: 2,
+            mac: None,
+            bridge: false,
+        };
+        assert!(own(24).is_broadcast(IpAddr::from([198, 18, 0, 255])));
+        assert!(!own(24).is_broadcast(IpAddr::from([198, 18, 0, 254])));
+        assert!(!own(23).is_broadcast(IpAddr::from([198, 18, 0, 255])));
+        assert!(!own(31).is_broadcast(IpAddr::from([198, 18, 0, 1])));
     }
 
     #[test]
