@@ -2,6 +2,7 @@
 //! Without the rights to make one each test says `skipped: needs root` on stderr.
 #![expect(clippy::disallowed_methods, reason = "sets namespaces up with ip(8) and looks at files of /proc and /run")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::collections::HashMap;
 use std::fs::File;
