@@ -44,7 +44,7 @@ impl TargetSet {
 
     /// Number of addresses. All of IPv6 at once is one more than fits and is given as the largest number.
     pub fn len(&self) -> u128 {
-        let last = self.v6.last().or(self.v4.last());
+        let last = self.v6.last().or_else(|| self.v4.last());
         self.before.last().zip(last).map_or(0, |(before, range)| before.saturating_add(size(*range)))
     }
 
