@@ -31,10 +31,10 @@ pub fn check(set: &TargetSet, ports: usize, public: PublicTargets) -> Result<(),
             return Err(GuardError::Ipv6Range { range: range.describe().join(" ") });
         }
     }
-    if public == PublicTargets::Refuse {
-        if let Some(range) = set.without(&ranges(&ALLOWED)).describe().into_iter().next() {
-            return Err(GuardError::Public { range });
-        }
+    if public == PublicTargets::Refuse
+        && let Some(range) = set.without(&ranges(&ALLOWED)).describe().into_iter().next()
+    {
+        return Err(GuardError::Public { range });
     }
     let endpoints = set.len().saturating_mul(ports as u128);
     if endpoints > MAX_ENDPOINTS {
