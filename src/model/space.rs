@@ -17,6 +17,9 @@ pub trait ProbeSpace: Send + Sync {
     /// The ports that every address is asked.
     fn ports(&self) -> PortRanges;
 
+    /// Whether an endpoint is one of these.
+    fn contains(&self, endpoint: &Endpoint) -> bool;
+
     /// The same addresses with those of their ports that are in `ports`.
     fn restricted(&self, ports: &PortRanges) -> Box<dyn ProbeSpace>;
 

@@ -1,8 +1,8 @@
 //! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.
 //!
-//! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`pace`] (how fast), [`tally`]
+//! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`link`] (who is there), [`pace`] (how fast), [`tally`]
 //! (what answered, folded), [`recall`] (what may have been missed, and whether to go on). Drivers: [`connect`] for TCP
-//! without privileges, `datagram` for UDP.
+//! without privileges, [`datagram`] for UDP.
 //!
 //! Both drivers work in rounds. Round one asks everything. Each later round asks, in a new order, what did not answer
 //! on hosts that live, until fewer than a tenth of a port is expected to be missing.
@@ -10,7 +10,10 @@
 pub mod answer;
 pub mod connect;
 
+pub mod datagram;
+pub mod link;
 pub mod pace;
+pub mod queued_error;
 pub mod recall;
 pub mod rtt;
 pub mod tally;

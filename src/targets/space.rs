@@ -57,6 +57,12 @@ impl ProbeSpace for Space {
         PortRanges::from_ports(self.ports.iter().copied())
     }
 
+    fn contains(&self, endpoint: &Endpoint) -> bool {
+        endpoint.transport == self.transport
+            && self.ports.binary_search(&endpoint.port).is_ok()
+            && self.targets.contains(endpoint.address)
+    }
+
     fn restricted(&self, ports: &PortRanges) -> Box<dyn ProbeSpace> {
         let ports = self.ports().intersection(ports);
         Box::new(Self::new(self.targets.clone(), &ports, self.transport, self.seed.rotate_left(7)))

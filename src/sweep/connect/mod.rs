@@ -3,9 +3,8 @@
 //! A few threads, each with an epoll set and a pool of sockets of its own ([`socket`]), share the hosts among them by
 //! address ([`worker`]). Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
 //! registration for each would cost as much again. Hosts on the link are held back until the neighbour table knows them
-//! ([`link`]), so that absent ones cannot overflow it.
+//! ([`link`](super::link)), so that absent ones cannot overflow it.
 
-pub mod link;
 pub mod socket;
 pub mod worker;
 

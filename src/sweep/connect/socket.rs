@@ -5,15 +5,15 @@
 //! A probe so costs no socket(2), setsockopt(2), epoll_ctl(2) and close(2), and leaves nothing in TIME_WAIT.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, connect, connect_unspec, recv, socket_with};
 
-use crate::model::Icmp;
 use crate::sweep::answer::{LocalRefusal, Outcome};
+use crate::sweep::queued_error::{self, Look, QueuedError};
 
 /// A nonblocking TCP socket with its error queue on.
 #[derive(Debug)]
@@ -111,18 +111,14 @@ impl ProbeSocket {
 
     /// The oldest queued ICMP error about `target`; errors about earlier targets of this socket are dropped.
     fn queued_error(&self, target: SocketAddr) -> Option<Outcome> {
-        let mut space = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
         // A queue holds what arrived for one connection: a handful at most.
         for _ in 0..8 {
-            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-            let message = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut [], Some(&mut space), flags).ok()?;
-            // The destination of the packet that the error is about.
-            let about = message.address.and_then(|address| socket_addr(&address));
-            let outcome = message.cmsgs().ok()?.find_map(|control| icmp_outcome(&control));
-            match (outcome, about) {
-                (Some(_), Some(about)) if about.ip() != target.ip() || about.port() != target.port() => {}
-                (Some(outcome), _) => return Some(outcome),
-                (None, _) => {}
+            match queued_error::take(self.fd.as_fd()) {
+                Look::Empty => return None,
+                Look::Error(QueuedError { icmp, offender, about }) if about.is_none_or(|about| about == target) => {
+                    return Some(Outcome::Icmp { icmp, offender });
+                }
+                Look::Error(_) | Look::Other => {}
             }
         }
         None
@@ -133,26 +129,4 @@ impl AsFd for ProbeSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// `sock_extended_err` (linux/errqueue.h) to an outcome; origin 2 is ICMP, 3 ICMPv6.
-fn icmp_outcome(control: &ControlMessageOwned) -> Option<Outcome> {
-    match control {
-        ControlMessageOwned::Ipv4RecvErr(error, offender) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP => {
-            let offender = offender.map(|address| IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))?;
-            Some(Outcome::Icmp { icmp: Icmp { kind: error.ee_type, code: error.ee_code }, offender })
-        }
-        ControlMessageOwned::Ipv6RecvErr(error, offender) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP6 => {
-            let offender = offender.map(|address| IpAddr::from(address.sin6_addr.s6_addr))?;
-            Some(Outcome::Icmp { icmp: Icmp { kind: error.ee_type, code: error.ee_code }, offender })
-        }
-        _ => None,
-    }
-}
-
-fn socket_addr(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = storage.as_sockaddr_in() {
-        return Some(SocketAddr::from((v4.ip(), v4.port())));
-    }
-    storage.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port())))
 }

@@ -13,13 +13,13 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use tokio::sync::mpsc;
 
-use super::link::{Gate, Link};
 use super::socket::{Attempt, ProbeSocket};
 use crate::model::report::Gap;
 use crate::model::{Endpoint, Evidence, Observation, PortState, ProbeSpace, Reason};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbours;
 use crate::sweep::answer::{LocalRefusal, Outcome, judge};
+use crate::sweep::link::{Gate, Link};
 use crate::sweep::pace::Pace;
 use crate::sweep::rtt::UNKNOWN_TIMEOUT;
 use crate::sweep::tally::Tally;
