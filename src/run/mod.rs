@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::cli::{Args, AuditSettings, Command, CorrelateSettings, Exit, HostSettings, ScanSettings, UsageError};
 use crate::host;
-use crate::net::addresses::NetlinkError;
+use crate::net::NetlinkError;
 use crate::probe::{Catalogue, CatalogueError, DefinitionError, ExampleFailure, ProberError};
 use crate::report::json::ReadError;
 use crate::targets::ports::PortsError;
