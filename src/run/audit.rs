@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::RunError;
+use super::command::{catalogue, print_line};
 use super::identity;
 use super::inside::{self, Inside};
 use super::interrupt::Interrupt;
 use super::outside::{self, Look};
 use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
-use super::{RunError, catalogue};
 use crate::cli::settings::ProbeUse;
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
 use crate::correlate::{self, Context};
@@ -58,7 +59,7 @@ async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> R
     }
     if scan.plan {
         let plan = plan(&scan, &targets, &ports);
-        super::print_line(&plan.to_string())?;
+        print_line(&plan.to_string())?;
         return Ok(Exit::Clean);
     }
 

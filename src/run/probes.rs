@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{RunError, catalogue, print_line};
+use super::RunError;
+use super::command::{catalogue, print_line};
 use crate::cli::args::ProbesCommand;
 use crate::cli::{Exit, Format};
 use crate::model::{PortRanges, Transport};
