@@ -1,5 +1,5 @@
 //! Listings of the real tools, read into the expected reports. Origin of each: tests/data/host/listings/README.md.
-#![expect(clippy::disallowed_methods, reason = "reads test data")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test that reads test data")]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
