@@ -8,4 +8,18 @@ macro_rules! definitions {
     };
 }
 
-definitions!["etcd", "kubelet",];
+definitions![
+    "avahi",
+    "cadvisor",
+    "consul",
+    "etcd",
+    "grafana",
+    "kubelet",
+    "kubernetes-dashboard",
+    "portainer",
+    "prometheus",
+    "rpcbind",
+    "ssh",
+    "traefik",
+    "weave-scope",
+];
