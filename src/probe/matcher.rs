@@ -153,7 +153,11 @@ pub fn extract(extract: &Extract, view: &impl View) -> Extracted {
             Some(before) => rest.split_once(before.as_str())?.0,
             None => rest,
         };
-        let found = text::clean(found.trim());
+        let found = match extract.subject {
+            // Bounded by the codec, and often a list.
+            Subject::Fact(_) => text::clean_list(found.trim()),
+            _ => text::clean(found.trim()),
+        };
         (!found.is_empty()).then_some(found)
     };
     values.texts.into_iter().find_map(cut).map_or(Extracted::Nothing, Extracted::Text)
