@@ -8,4 +8,14 @@ macro_rules! definitions {
     };
 }
 
-definitions!["etcd", "kubelet",];
+definitions![
+    "docker",
+    "etcd-metrics",
+    "etcd-peer",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "podman",
+];

@@ -104,6 +104,26 @@ pub fn condition(condition: &Condition, view: &impl View) -> Truth {
     }
 }
 
+/// The condition with, of its alternatives, only the first that fits: what the evidence cites.
+pub fn fitting(found: &Condition, view: &impl View) -> Condition {
+    let Some((subject, test)) = &found.test else {
+        return found.clone();
+    };
+    let (texts, rebuild): (_, fn(Vec<Vec<u8>>) -> Test) = match test {
+        Test::Equals(texts) => (texts, Test::Equals),
+        Test::Prefix(texts) => (texts, Test::Prefix),
+        Test::Suffix(texts) => (texts, Test::Suffix),
+        Test::Contains(texts) => (texts, Test::Contains),
+        Test::Exists(_) | Test::Is(_) => return found.clone(),
+    };
+    let single = |text: &Vec<u8>| {
+        let test = Some((subject.clone(), rebuild(vec![text.clone()])));
+        Condition { test, ..found.clone() }
+    };
+    let fits = |one: &Condition| condition(one, view) == Truth::True;
+    texts.iter().map(single).find(fits).unwrap_or_else(|| found.clone())
+}
+
 /// What a source yields: the text, nothing, or the exchange to ask first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extracted {
