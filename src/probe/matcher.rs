@@ -109,7 +109,8 @@ pub fn fitting(found: &Condition, view: &impl View) -> Condition {
     let Some((subject, test)) = &found.test else {
         return found.clone();
     };
-    let (texts, rebuild): (_, fn(Vec<Vec<u8>>) -> Test) = match test {
+    type Rebuild = fn(Vec<Vec<u8>>) -> Test;
+    let (texts, rebuild): (_, Rebuild) = match test {
         Test::Equals(texts) => (texts, Test::Equals),
         Test::Prefix(texts) => (texts, Test::Prefix),
         Test::Suffix(texts) => (texts, Test::Suffix),
