@@ -8,4 +8,25 @@ macro_rules! definitions {
     };
 }
 
-definitions!["etcd", "kubelet",];
+definitions![
+    "avahi",
+    "cadvisor",
+    "consul",
+    "docker",
+    "etcd-metrics",
+    "etcd-peer",
+    "etcd",
+    "grafana",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kubernetes-dashboard",
+    "podman",
+    "portainer",
+    "prometheus",
+    "rpcbind",
+    "ssh",
+    "traefik",
+    "weave-scope",
+];

@@ -33,10 +33,9 @@ pub enum CatalogueError {
 impl Catalogue {
     /// The definitions of `probes/`.
     pub fn builtin() -> Self {
-        let parse = |(file, text): &(&str, &str)| {
-            Arc::new(Definition::parse(file, text).expect("a test parses every built-in definition"))
-        };
-        Self { definitions: BUILTIN.iter().map(parse).collect() }
+        Self::from_definitions(
+            BUILTIN.iter().map(|(file, text)| Definition::parse(file, text).expect("a test parses every one of them")),
+        )
     }
 
     /// The built-in definitions, with those of `directory` added or put in their place by name.

@@ -274,7 +274,7 @@ fn cite(rule: &Rule, scene: &Scene<'_>, evidence: &mut Vec<ProbeEvidence>) {
 }
 
 fn condition_evidence(condition: &Condition, scene: &Scene<'_>) -> Option<ProbeEvidence> {
-    let marker = condition.test.is_some().then(|| condition.to_string());
+    let marker = condition.test.is_some().then(|| matcher::fitting(condition, scene).to_string());
     let Some(position) = condition.of else {
         return scene.session.handshake().map(|_| handshake_evidence(scene.session, marker));
     };

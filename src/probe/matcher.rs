@@ -104,6 +104,27 @@ pub fn condition(condition: &Condition, view: &impl View) -> Truth {
     }
 }
 
+/// The condition with, of its alternatives, only the first that fits: what the evidence cites.
+pub fn fitting(found: &Condition, view: &impl View) -> Condition {
+    let Some((subject, test)) = &found.test else {
+        return found.clone();
+    };
+    type Rebuild = fn(Vec<Vec<u8>>) -> Test;
+    let (texts, rebuild): (_, Rebuild) = match test {
+        Test::Equals(texts) => (texts, Test::Equals),
+        Test::Prefix(texts) => (texts, Test::Prefix),
+        Test::Suffix(texts) => (texts, Test::Suffix),
+        Test::Contains(texts) => (texts, Test::Contains),
+        Test::Exists(_) | Test::Is(_) => return found.clone(),
+    };
+    let single = |text: &Vec<u8>| {
+        let test = Some((subject.clone(), rebuild(vec![text.clone()])));
+        Condition { test, ..found.clone() }
+    };
+    let fits = |one: &Condition| condition(one, view) == Truth::True;
+    texts.iter().map(single).find(fits).unwrap_or_else(|| found.clone())
+}
+
 /// What a source yields: the text, nothing, or the exchange to ask first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extracted {
@@ -133,7 +154,11 @@ pub fn extract(extract: &Extract, view: &impl View) -> Extracted {
             Some(before) => rest.split_once(before.as_str())?.0,
             None => rest,
         };
-        let found = text::clean(found.trim());
+        let found = match extract.subject {
+            // Bounded by the codec, and often a list.
+            Subject::Fact(_) => text::clean_list(found.trim()),
+            _ => text::clean(found.trim()),
+        };
         (!found.is_empty()).then_some(found)
     };
     values.texts.into_iter().find_map(cut).map_or(Extracted::Nothing, Extracted::Text)

@@ -10,6 +10,7 @@ pub mod error;
 pub mod identity;
 pub mod inside;
 pub mod interrupt;
+pub mod link_local;
 pub mod outside;
 pub mod probes;
 pub mod progress;

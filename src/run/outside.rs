@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::assemble::{self, Outside};
 use super::interrupt::Interrupt;
+use super::link_local;
 use super::progress::ProgressBar;
 use super::sink::Sink;
 use crate::model::report::{EndpointEntry, Gap, Host, Sweep, Vantage, VantageKind};
@@ -121,6 +122,9 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             settled_by: "a scan of the ports in question".to_owned(),
             incomplete: false,
         }));
+    }
+    if look.prober.is_some() && look.udp.contains(link_local::PORT) && !interrupt.is_raised() {
+        gaps.extend(link_local::ask(&look, &mut outside).await);
     }
     progress.finish();
     outside.macs = neighbour_macs().unwrap_or_default();

@@ -36,7 +36,7 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("kubernetes.toml", "curl -sk https://198.18.0.33:10257/metrics", "system:anonymous"),
     ("lan.toml", "rpcinfo -p 198.18.0.40", "100000"),
     ("lan.toml", "curl -s http://198.18.0.42:9090/api/v1/status/config", "SECRET"),
-    ("lan.toml", "curl -s http://198.18.0.43:9091/-/healthy", "Unauthorized"),
+    ("lan.toml", "curl -s http://198.18.0.43:9090/-/healthy", "Unauthorized"),
     ("lan.toml", "ssh-keyscan -p 2222 198.18.0.40", "ssh-ed25519"),
     ("odd.toml", "curl -s http://198.18.0.50:2375/", "not found"),
 ];
