@@ -27,12 +27,3 @@ mod visit;
 pub use collect::{CollectSettings, NamespaceScope, collect};
 pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};
-/// shim
-#[derive(Debug, Default)]
-pub struct CollectSettings;
-/// shim
-pub fn collect(_: &CollectSettings, _: jiff::Timestamp) -> crate::model::HostReport {
-    let mut r = read("ss", "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n").unwrap();
-    r.id = "shim".into();
-    r
-}
