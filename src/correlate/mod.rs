@@ -1,1 +1,34 @@
 //! Joins the views into verdicts and findings; one finding rule a file below `rules`.
+//!
+//! [`correlate`] is the whole of it, for `audit` and for the offline command alike; [`findings_only`] is what a plain
+//! scan gets, which does not judge. All of it is pure.
+//!
+//! - [`join`]: which host report is of which scanned address.
+//! - [`machine`]: the views of one machine put together.
+//! - [`takes`]: what a socket takes.
+//! - [`lookup`], [`scope`]: what the sweep says about an endpoint.
+//! - [`hosts`]: the addresses of one machine become one host.
+//! - [`expand`]: the endpoints that a machine's sockets and published ports add.
+//! - [`everything`]: hosts that accept on every port.
+//! - [`verdict`], [`judging`]: the verdict and its reasons; [`staleness`] of host reports; [`gaps`] that are left.
+//! - [`rules`], [`triage`]: the findings and what to do about them.
+
+pub mod address;
+pub mod correlation;
+pub mod everything;
+pub mod expand;
+pub mod gaps;
+pub mod hosts;
+pub mod join;
+pub mod judging;
+pub mod lookup;
+pub mod machine;
+pub mod rules;
+pub mod scope;
+pub mod staleness;
+pub mod takes;
+pub mod triage;
+pub mod verdict;
+pub mod words;
+
+pub use correlation::{Context, InsideView, correlate, findings_only};

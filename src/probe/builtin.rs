@@ -9,13 +9,24 @@ macro_rules! definitions {
 }
 
 definitions![
+    "avahi",
+    "cadvisor",
+    "consul",
     "docker",
     "etcd-metrics",
     "etcd-peer",
     "etcd",
+    "grafana",
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
     "kubelet",
+    "kubernetes-dashboard",
     "podman",
+    "portainer",
+    "prometheus",
+    "rpcbind",
+    "ssh",
+    "traefik",
+    "weave-scope",
 ];

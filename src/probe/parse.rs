@@ -333,8 +333,17 @@ impl Checker {
         let mut answers = Vec::new();
         for answer in &raw.answers {
             let position = self.position(&answer.get_ref().to)?;
+            let request = self.exchanges[position].request.clone();
             let value = example_answer(&answer.get_ref().answer, answer.span().start)?;
-            answers.push((self.exchanges[position].request.clone(), value));
+            let value = match &*request {
+                Request::Codec(name) if !value.body.is_empty() => {
+                    recorded(name, layer, &value.body).ok_or_else(|| {
+                        At::new(answer.span().start, format!("codec `{name}` makes nothing of these bytes"))
+                    })?
+                }
+                _ => value,
+            };
+            answers.push((request, value));
         }
         let other = match &raw.other {
             Some(other) => Some(example_answer(other, spanned.span().start)?),
@@ -408,6 +417,12 @@ fn example_answer(raw: &RawAnswer, offset: usize) -> Result<Answer, At> {
         Some(other) => return Err(At::new(offset, format!("unknown outcome `{other}`"))),
     };
     Ok(answer)
+}
+
+/// The recorded bytes of a codec's answer, understood by the codec.
+fn recorded(codec: &str, layer: Layer, bytes: &[u8]) -> Option<Answer> {
+    let transport = if layer == Layer::Datagram { Transport::Udp } else { Transport::Tcp };
+    (codec::find(codec, transport)?.facts)(&[bytes]).map(Answer::facts)
 }
 
 fn example_tls(raw: &RawTls) -> ExampleTls {

@@ -169,6 +169,9 @@ impl<'a> Sweeper<'a> {
         while *position < space.len() {
             let endpoint = space.endpoint(round, *position);
             *position += 1;
+            if self.settings.own.iter().any(|own| own.is_broadcast(endpoint.address)) {
+                continue;
+            }
             let wanted = match self.tally.host(endpoint.address) {
                 Some(host) => !host.answered.contains(endpoint.port),
                 None => round == 0 || (space.len() <= RECHECK_SILENT && !self.link.is_absent(endpoint.address)),

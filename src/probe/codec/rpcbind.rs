@@ -46,18 +46,26 @@ pub const DUMP_UDP: CodecExchange = CodecExchange {
     facts: |replies| facts(replies.iter().filter_map(|reply| Reply::from_datagram(reply))),
 };
 
-/// NULL over UDP: says that a portmapper is there when its DUMP does not fit a datagram.
+/// NULL over TCP: cheap, and answered where a wrapper refuses the list.
+pub const NULL_TCP: CodecExchange = CodecExchange {
+    name: "rpcbind-null",
+    transport: Transport::Tcp,
+    label: "portmap v2 NULL",
+    request: |ask| null(ask.id).to_record(),
+    frame: frame_stream,
+    next: no_next,
+    facts: |replies| null_facts(Reply::from_stream(replies.first()?)?),
+};
+
+/// NULL over UDP: says that a portmapper is there when its list does not fit a datagram.
 pub const NULL_UDP: CodecExchange = CodecExchange {
     name: "rpcbind-null",
     transport: Transport::Udp,
     label: "portmap v2 NULL",
-    request: |ask| Call { xid: ask.id, program: PORTMAPPER, version: 2, procedure: 0 }.to_datagram(),
+    request: |ask| null(ask.id).to_datagram(),
     frame: frame_datagram,
     next: no_next,
-    facts: |replies| {
-        let reply = replies.iter().find_map(|reply| Reply::from_datagram(reply))?;
-        Some(Facts::from([("reply".to_owned(), reply.outcome.as_str().to_owned())]))
-    },
+    facts: |replies| null_facts(Reply::from_datagram(replies.first()?)?),
 };
 
 /// Classes in the fact `exposes` and the programs that they stand for.
@@ -214,6 +222,14 @@ impl Listing {
 
 fn dump(xid: u32, version: u32) -> Call {
     Call { xid, program: PORTMAPPER, version, procedure: 4 }
+}
+
+fn null(xid: u32) -> Call {
+    Call { xid, program: PORTMAPPER, version: 2, procedure: 0 }
+}
+
+fn null_facts(reply: Reply) -> Option<Facts> {
+    Some(Facts::from([("reply".to_owned(), reply.outcome.as_str().to_owned())]))
 }
 
 /// A server without version 2 names the versions it has: ask once more with its lowest.
@@ -399,6 +415,9 @@ mod tests {
         assert_eq!((NULL_UDP.frame)(&ask(XID), &reply), Framing::Done(24));
         assert_eq!((NULL_UDP.facts)(&[&reply]).unwrap()["reply"], "success");
         assert_eq!((NULL_UDP.request)(&ask(XID)).len(), 40);
+        let record = [&hex("80000018")[..], &reply].concat();
+        whole_only_at_its_end(&NULL_TCP, &ask(XID), &record);
+        assert_eq!((NULL_TCP.facts)(&[&record]), (NULL_UDP.facts)(&[&reply]));
     }
 
     #[test]

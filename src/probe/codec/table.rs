@@ -5,7 +5,7 @@ use crate::model::Transport;
 
 /// All codecs, ordered by name and transport.
 pub static CODECS: &[&CodecExchange] =
-    &[&dns_sd::BROWSE, &rpcbind::DUMP_TCP, &rpcbind::DUMP_UDP, &rpcbind::NULL_UDP, &ssh::IDENTIFY];
+    &[&dns_sd::BROWSE, &rpcbind::DUMP_TCP, &rpcbind::DUMP_UDP, &rpcbind::NULL_TCP, &rpcbind::NULL_UDP, &ssh::IDENTIFY];
 
 /// Looks a codec up.
 pub fn find(name: &str, transport: Transport) -> Option<&'static CodecExchange> {
@@ -23,7 +23,7 @@ mod tests {
     #[test]
     fn is_sorted_and_unique() {
         assert!(CODECS.is_sorted_by(|one, other| (one.name, one.transport) < (other.name, other.transport)));
-        assert_eq!(CODECS.len(), 5);
+        assert_eq!(CODECS.len(), 6);
     }
 
     #[test]

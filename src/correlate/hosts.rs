@@ -1,0 +1,123 @@
+//! The hosts of a report, arranged by machine: addresses of one machine become one host, machines that the sweep did
+//! not meet get a host of their own.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::address::canonical;
+use super::join::Joined;
+use super::lookup::swept_addresses;
+use super::machine::UNKNOWN;
+use crate::model::report::Host;
+
+/// A host and the machine that it is, or is a part of.
+#[derive(Debug)]
+pub struct Placed {
+    pub host: Host,
+    pub machine: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Position of the machine.
+    pub index: usize,
+    pub part: Part,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The machine's own network namespace.
+    Host,
+    /// Another network namespace of it, with an address of its own on the network.
+    Outer,
+}
+
+/// Arranges `hosts` by `machines`; sorted by address.
+pub fn place(hosts: Vec<Host>, machines: &[Joined<'_>]) -> Vec<Placed> {
+    let mut rest = hosts;
+    let mut placed = Vec::new();
+    for (index, joined) in machines.iter().enumerate() {
+        if let Some(host) = own_host(&mut rest, joined) {
+            placed.push(Placed { host, machine: Some(Place { index, part: Part::Host }) });
+        }
+        for &address in &joined.outer {
+            let mut host = take(&mut rest, &[address]).unwrap_or_else(|| empty(address));
+            let named = joined.machine.namespaces.iter().find(|namespace| namespace.addresses.contains(&address));
+            add_name(&mut host, named.and_then(|namespace| namespace.container.as_deref()));
+            placed.push(Placed { host, machine: Some(Place { index, part: Part::Outer }) });
+        }
+    }
+    placed.extend(rest.into_iter().map(|host| Placed { host, machine: None }));
+    placed.sort_by_key(|placed| placed.host.address);
+    placed
+}
+
+fn own_host(rest: &mut Vec<Host>, joined: &Joined<'_>) -> Option<Host> {
+    let mut host = match joined.addresses.first() {
+        Some(&first) => take(rest, &joined.addresses).unwrap_or_else(|| empty(first)),
+        // Only shown where no other host stands already.
+        None => joined.home.filter(|home| !rest.iter().any(|host| host.address == *home)).map(empty)?,
+    };
+    let machine = &joined.machine;
+    if machine.id != UNKNOWN {
+        host.id = machine.id.to_owned();
+    }
+    let reported =
+        machine.addresses.iter().map(|entry| canonical(entry.address)).filter(|address| !address.is_loopback());
+    let addresses: BTreeSet<IpAddr> =
+        reported.chain(joined.addresses.iter().copied()).chain(host.addresses.iter().copied()).collect();
+    host.addresses = addresses.into_iter().collect();
+    for report in machine.reports() {
+        add_name(&mut host, report.hostname.as_deref());
+    }
+    let address = host.address;
+    let mac = || machine.addresses.iter().find(|entry| entry.address == address).and_then(|entry| entry.mac.clone());
+    host.mac = host.mac.take().or_else(mac);
+    Some(host)
+}
+
+/// Takes the hosts with any of `addresses` out of `rest` and makes one of them.
+fn take(rest: &mut Vec<Host>, addresses: &[IpAddr]) -> Option<Host> {
+    let all = std::mem::take(rest);
+    let (mine, others): (Vec<Host>, Vec<Host>) =
+        all.into_iter().partition(|host| swept_addresses(host).iter().any(|address| addresses.contains(address)));
+    *rest = others;
+    mine.into_iter().reduce(merge)
+}
+
+fn merge(mut one: Host, other: Host) -> Host {
+    if other.address < one.address {
+        one.address = other.address;
+        one.id = other.id;
+    }
+    one.addresses.extend(other.addresses);
+    one.mac = one.mac.or(other.mac);
+    for name in &other.names {
+        add_name(&mut one, Some(name));
+    }
+    one.endpoints.extend(other.endpoints);
+    one.other_ports.extend(other.other_ports);
+    one.endpoints.sort_by_key(|entry| (entry.address, entry.transport, entry.port));
+    one.other_ports.sort_by_key(|group| (group.address, group.transport, group.state, group.reason));
+    one
+}
+
+fn add_name(host: &mut Host, name: Option<&str>) {
+    if let Some(name) = name
+        && !host.names.iter().any(|known| known == name)
+    {
+        host.names.push(name.to_owned());
+    }
+}
+
+fn empty(address: IpAddr) -> Host {
+    Host {
+        id: address.to_string(),
+        address,
+        addresses: vec![address],
+        mac: None,
+        names: Vec::new(),
+        endpoints: Vec::new(),
+        other_ports: Vec::new(),
+    }
+}

@@ -1,0 +1,166 @@
+//! One host judged: the entries its machine adds, the fold of what answers everything, a verdict on each endpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::correlation::Surroundings;
+use super::everything::{self, Flood};
+use super::expand;
+use super::hosts::Part;
+use super::join::Joined;
+use super::lookup::{self, Seen, group_ports, swept_addresses};
+use super::staleness::caveat;
+use super::takes::{Takers, takers};
+use super::verdict::{Inside, Judgement, Look, judge};
+use crate::model::report::{EndpointEntry, Host, VantageKind};
+use crate::model::{Confidence, Endpoint, Evidence, PortState, Reason, Transport, Verdict};
+
+/// What the rules need beside the host itself.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub floods: Vec<Flood>,
+    /// Confidence of the verdict, and whether the port is published for a container.
+    pub endpoints: BTreeMap<Endpoint, (Confidence, bool)>,
+}
+
+/// Judges every endpoint of `host`, which is a part of the joined machine where there is one.
+pub fn judge_host(host: &mut Host, joined: Option<(&Joined<'_>, Part)>, around: &Surroundings<'_>) -> Judged {
+    if let Some((joined, part)) = joined {
+        add_entries(host, joined, part, around);
+    }
+    let found = |endpoint: Endpoint| joined.map(|(joined, _)| takers(&joined.machine, endpoint));
+    let explained = |endpoint: Endpoint| found(endpoint).is_some_and(|takers| takers.any_takes());
+    let mut floods = Vec::new();
+    for address in swept_addresses(host) {
+        if let Some(flood) = everything::detect(host, address, explained) {
+            everything::fold(host, &flood, explained);
+            floods.push(flood);
+        }
+    }
+    let udp_answers = udp_answering(host);
+    let caveats = joined.map(|(joined, _)| caveats(joined, around)).unwrap_or_default();
+    let mut judged = Judged { floods, endpoints: BTreeMap::new() };
+    for entry in &mut host.endpoints {
+        let endpoint = entry.endpoint();
+        let seen = Seen { state: entry.state, reason: entry.reason, evidence: entry.evidence.clone() };
+        let look = Look { endpoint, seen: &seen, sight: around.own.sight(entry) };
+        let inside = joined.map(|(joined, _)| Inside {
+            machine: &joined.machine,
+            takers: found(endpoint).unwrap_or_else(Takers::default),
+            silent_host: around.asked.is_silent(entry.address),
+            udp_answers: udp_answers.contains(&entry.address),
+            caveats: &caveats,
+        });
+        let mut judgement = judge(look, inside.as_ref());
+        let flooded = judged.floods.iter().find(|flood| flood.address == entry.address);
+        if let Some(flood) = flooded.filter(|_| entry.transport == Transport::Tcp && entry.state == PortState::Open) {
+            say_flooded(&mut judgement, flood, entry);
+        }
+        judged.endpoints.insert(endpoint, (judgement.confidence, judgement.published));
+        entry.verdict = Some(judgement.verdict);
+        entry.listener = judgement.listener;
+        entry.also = judgement.reasons;
+    }
+    judged
+}
+
+fn add_entries(host: &mut Host, joined: &Joined<'_>, part: Part, around: &Surroundings<'_>) {
+    let elsewhere = |address: IpAddr| around.swept.contains(&address) && !joined.addresses.contains(&address);
+    let wanted: BTreeSet<Endpoint> = match part {
+        Part::Host => expand::wanted(joined, elsewhere),
+        Part::Outer => expand::wanted_outer(joined, host.address),
+    };
+    let known: BTreeSet<Endpoint> = host.endpoints.iter().map(EndpointEntry::endpoint).collect();
+    for endpoint in wanted.difference(&known) {
+        let seen = lookup::seen(host, around.asked, around.ports, *endpoint);
+        lookup::take_out(host, *endpoint);
+        let seen_from =
+            if seen.reason == Reason::NotSwept { Vec::new() } else { seen_from(host, endpoint.address, around) };
+        host.endpoints.push(entry(*endpoint, seen, seen_from));
+    }
+    host.endpoints.sort_by_key(|entry| (entry.address, entry.transport, entry.port));
+}
+
+/// The vantages of a folded port: those of its address where another entry tells, else the one that fits.
+fn seen_from(host: &Host, address: IpAddr, around: &Surroundings<'_>) -> Vec<String> {
+    let swept = host.endpoints.iter().find(|entry| entry.address == address && !entry.seen_from.is_empty());
+    if let Some(entry) = swept {
+        return entry.seen_from.clone();
+    }
+    let own = address.is_loopback() || around.own.addresses.contains(&address);
+    let kind = if own { VantageKind::Own } else { VantageKind::Interface };
+    let fitting: Vec<String> =
+        around.run.vantages.iter().filter(|vantage| vantage.kind == kind).map(|vantage| vantage.name.clone()).collect();
+    // Which of several it was is not written with folded ports.
+    if fitting.len() == 1 { fitting } else { Vec::new() }
+}
+
+fn entry(endpoint: Endpoint, seen: Seen, seen_from: Vec<String>) -> EndpointEntry {
+    let Endpoint { address, transport, port } = endpoint;
+    let Seen { state, reason, evidence } = seen;
+    EndpointEntry {
+        address,
+        transport,
+        port,
+        state,
+        reason,
+        evidence,
+        seen_from,
+        via: None,
+        service: None,
+        listener: None,
+        verdict: None,
+        also: Vec::new(),
+        intent: None,
+        path: Vec::new(),
+    }
+}
+
+/// Addresses of which some UDP port answered, or was refused by the address itself.
+fn udp_answering(host: &Host) -> BTreeSet<IpAddr> {
+    let answers = |state, reason, offender: Option<IpAddr>, address: IpAddr| match state {
+        PortState::Open => true,
+        PortState::Closed => {
+            reason == Reason::IcmpPortUnreachable && offender.is_none_or(|offender| offender == address)
+        }
+        _ => false,
+    };
+    let entries = host.endpoints.iter().filter(|entry| {
+        let Evidence { offender, .. } = entry.evidence;
+        entry.transport == Transport::Udp && answers(entry.state, entry.reason, offender, entry.address)
+    });
+    let groups = host.other_ports.iter().filter(|group| {
+        group.transport == Transport::Udp
+            && !group_ports(group).is_empty()
+            && answers(group.state, group.reason, group.offender, group.address)
+    });
+    entries.map(|entry| entry.address).chain(groups.map(|group| group.address)).collect()
+}
+
+fn caveats(joined: &Joined<'_>, around: &Surroundings<'_>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if joined.assumed {
+        sentences.push(
+            "The listing names no address: it was taken to be of this host, the only one that was asked.".to_owned(),
+        );
+    }
+    let stale = joined.machine.reports().filter_map(|report| caveat(report, around.run));
+    sentences.extend(stale);
+    sentences.dedup();
+    sentences
+}
+
+/// An open port of an address that accepts on everything is judged only where a probe recognised the service.
+fn say_flooded(judgement: &mut Judgement, flood: &Flood, entry: &EndpointEntry) {
+    let sentence = format!(
+        "{} of {} asked TCP ports of {} accept without a service or a socket: something in front of the host answers.",
+        flood.improbable, flood.asked, flood.address
+    );
+    if everything::is_improbable(entry) {
+        judgement.verdict = Verdict::AnswersEverything;
+        judgement.confidence = Confidence::Likely;
+        judgement.reasons = vec![sentence];
+    } else {
+        judgement.reasons.push(sentence);
+    }
+}

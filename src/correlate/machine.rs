@@ -1,0 +1,240 @@
+//! One machine as its host reports show it: the views of one identity put together, with what they cannot show.
+
+use std::net::IpAddr;
+
+use super::InsideView;
+use super::address::{can_identify, canonical, same_network};
+use crate::model::host_report::{HOST_NAMESPACE, HostAddress, Listener, Namespace, PublishedPort, Source};
+use crate::model::{HostReport, Transport};
+
+/// All that is known from inside about one machine.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// Id of the reports; `unknown` for listings that name nobody.
+    pub id: &'a str,
+    pub views: Vec<&'a InsideView>,
+    pub sockets: Vec<Socket<'a>>,
+    pub addresses: Vec<&'a HostAddress>,
+    pub namespaces: Vec<&'a Namespace>,
+    pub published: Vec<&'a PublishedPort>,
+}
+
+/// A listener, and whether it was there before and after the sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket<'a> {
+    pub listener: &'a Listener,
+    pub presence: Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// In every view, or there is only one.
+    Steady,
+    /// Not there before the sweep, there after it.
+    Started,
+    /// There before the sweep, not after it.
+    Stopped,
+}
+
+impl<'a> Machine<'a> {
+    /// Puts the views of one machine together; `views` is not empty.
+    pub fn new(views: Vec<&'a InsideView>) -> Self {
+        let mut machine = Self {
+            id: views.iter().map(|view| view.before.id.as_str()).find(|id| *id != UNKNOWN).unwrap_or(UNKNOWN),
+            views: Vec::new(),
+            sockets: Vec::new(),
+            addresses: Vec::new(),
+            namespaces: Vec::new(),
+            published: Vec::new(),
+        };
+        for view in &views {
+            machine.add(view);
+        }
+        machine.views = views;
+        machine.sockets.sort_by(|one, other| order(one.listener).cmp(&order(other.listener)));
+        machine
+    }
+
+    pub fn reports(&self) -> impl Iterator<Item = &'a HostReport> + '_ {
+        self.views.iter().flat_map(|view| std::iter::once(&view.before).chain(view.after.as_ref()))
+    }
+
+    /// Addresses of its own namespace by which a scanned address can be recognised as this machine.
+    pub fn identity(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = if self.addresses.is_empty() {
+            // A listing has no addresses; those that its sockets are bound to are the machine's.
+            let bound = self.sockets.iter().filter(|socket| in_host(socket.listener));
+            bound.map(|socket| canonical(socket.listener.address)).collect()
+        } else {
+            self.addresses.iter().filter(|entry| !entry.bridge).map(|entry| canonical(entry.address)).collect()
+        };
+        addresses.retain(|address| can_identify(*address));
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Addresses of its other namespaces that the network can see (macvlan and the like); an address behind a bridge
+    /// of the machine is the same on many machines and identifies nobody.
+    pub fn outer_namespace_addresses(&self) -> Vec<IpAddr> {
+        let bridges: Vec<_> = self.addresses.iter().filter(|entry| entry.bridge).collect();
+        let inner = |address| bridges.iter().any(|bridge| same_network(bridge.address, address, bridge.prefix));
+        let others = self.namespaces.iter().filter(|namespace| namespace.name != HOST_NAMESPACE);
+        let mut addresses: Vec<IpAddr> = others
+            .flat_map(|namespace| namespace.addresses.iter().copied())
+            .filter(|address| can_identify(*address) && !inner(*address))
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Name of the namespace that `address` belongs to; the host's own when no report places it.
+    pub fn namespace_of(&self, address: IpAddr) -> &'a str {
+        let address = canonical(address);
+        if address.is_loopback() || self.addresses.iter().any(|entry| canonical(entry.address) == address) {
+            return HOST_NAMESPACE;
+        }
+        self.namespaces
+            .iter()
+            .find(|namespace| namespace.addresses.contains(&address))
+            .map_or(HOST_NAMESPACE, |namespace| namespace.name.as_str())
+    }
+
+    /// Whether some report looked into the other network namespaces.
+    pub fn can_enter_namespaces(&self) -> bool {
+        self.reports().any(|report| report.source.sees_namespaces() && report.privileges.namespaces)
+    }
+
+    /// The interface that carries `address` in the host's own namespace.
+    pub fn interface_of(&self, address: IpAddr) -> Option<&'a str> {
+        let address = canonical(address);
+        self.addresses.iter().find(|entry| canonical(entry.address) == address).map(|entry| entry.interface.as_str())
+    }
+
+    /// What keeps an absent socket from being proof that there is none; `None` when the views would show a socket that
+    /// takes `transport` to `address`.
+    pub fn blind_to(&self, address: IpAddr, transport: Transport) -> Option<String> {
+        let mut last = None;
+        for view in &self.views {
+            // One view that would show it is enough.
+            last = Some(blindness(&view.before, address, transport)?);
+        }
+        last
+    }
+
+    /// What the views cannot show by their nature: the sentence that goes with a socket that was not found.
+    pub fn limits(&self) -> String {
+        let reports = || self.views.iter().map(|view| &view.before);
+        if reports().any(|report| report.source.sees_namespaces() && report.privileges.namespaces) {
+            return "The report covers the sockets of every network namespace that it could enter; what it does not \
+                    cover are translations by nftables, iptables or IPVS, and eBPF: layers not read."
+                .to_owned();
+        }
+        if reports().any(|report| report.source.sees_namespaces()) {
+            return "The report was taken without the right to enter other network namespaces: a socket in a container \
+                    would not be in it; `postern host` as root settles that."
+                .to_owned();
+        }
+        let sources: Vec<&str> = reports().map(|report| report.source.as_str()).collect();
+        format!(
+            "The {} listing shows the host's own network namespace only: a socket in a container's or another \
+             namespace, reached by translation, would not be in it; `postern host` as root on that machine settles that.",
+            sources.join(" and ")
+        )
+    }
+
+    fn add(&mut self, view: &'a InsideView) {
+        for report in std::iter::once(&view.before).chain(view.after.as_ref()) {
+            for listener in &report.listeners {
+                if !self.sockets.iter().any(|known| same_owner(known.listener, listener)) {
+                    self.sockets.push(Socket { listener, presence: presence(view, listener) });
+                }
+            }
+            for address in &report.addresses {
+                if !self.addresses.iter().any(|known| known.address == address.address) {
+                    self.addresses.push(address);
+                }
+            }
+            for namespace in &report.namespaces {
+                if !self.namespaces.iter().any(|known| known.name == namespace.name) {
+                    self.namespaces.push(namespace);
+                }
+            }
+            for port in &report.published {
+                if !self.published.contains(&port) {
+                    self.published.push(port);
+                }
+            }
+        }
+    }
+}
+
+/// The id of a report that names nobody.
+pub const UNKNOWN: &str = "unknown";
+
+pub fn in_host(listener: &Listener) -> bool {
+    listener.namespace == HOST_NAMESPACE
+}
+
+fn presence(view: &InsideView, listener: &Listener) -> Presence {
+    let Some(after) = &view.after else { return Presence::Steady };
+    let within = |report: &HostReport| {
+        let shown = report.listeners.iter().any(|known| same_socket(known, listener));
+        // A view that could not enter the namespace says nothing about it.
+        let looked = in_host(listener) || report.privileges.namespaces;
+        shown || !looked
+    };
+    match (within(&view.before), within(after)) {
+        (false, true) => Presence::Started,
+        (true, false) => Presence::Stopped,
+        (true, true) | (false, false) => Presence::Steady,
+    }
+}
+
+fn same_socket(one: &Listener, other: &Listener) -> bool {
+    let key = |listener: &Listener| (listener.transport, canonical(listener.address), listener.port, listener.v6only);
+    key(one) == key(other) && one.device == other.device && one.namespace == other.namespace
+}
+
+/// Several owners may share a socket or a port (SO_REUSEPORT); they are kept apart by name.
+fn same_owner(one: &Listener, other: &Listener) -> bool {
+    same_socket(one, other) && one.process == other.process && one.container == other.container
+}
+
+fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Option<u32>) {
+    let Listener { transport, port, address, namespace, device, pid, .. } = listener;
+    (*transport, *port, *address, namespace, device.as_deref(), *pid)
+}
+
+/// Why `report` might lack a socket that was there.
+fn blindness(report: &HostReport, address: IpAddr, transport: Transport) -> Option<String> {
+    if report.source == Source::Native {
+        // sock_diag lists every socket of the host's namespace to everybody.
+        return None;
+    }
+    let source = report.source.as_str();
+    let mut shown = report.listeners.iter().filter(|listener| listener.transport == transport);
+    if shown.clone().next().is_none() {
+        return Some(format!(
+            "The {source} listing shows no {transport} socket at all: it may have been taken without them."
+        ));
+    }
+    if address.is_ipv6() && !shown.any(|listener| listener.address.is_ipv6()) {
+        return Some(format!(
+            "The {source} listing shows no IPv6 socket at all: it may have been taken for IPv4 only."
+        ));
+    }
+    if report.source == Source::Lsof && !report.listeners.iter().any(|listener| is_root(listener.user.as_deref())) {
+        // Without root lsof reads only the caller's own processes.
+        return Some(
+            "The lsof listing shows no socket of root: taken by an ordinary user it lists that user's processes only."
+                .to_owned(),
+        );
+    }
+    None
+}
+
+fn is_root(user: Option<&str>) -> bool {
+    matches!(user, Some("root" | "0"))
+}

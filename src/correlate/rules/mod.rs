@@ -1,0 +1,13 @@
+//! The finding rules, one a file; each file says what it detects and what it cannot know.
+
+pub mod anonymous_admitted;
+pub mod answers_everything;
+pub mod certificate_expired;
+pub mod family_gap;
+pub mod leaked_local;
+pub mod reachable_service;
+mod registry;
+pub mod unauthenticated_service;
+pub mod unreported;
+
+pub use registry::{ALL, Case, HostCase, Rule, findings};

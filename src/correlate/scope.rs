@@ -1,0 +1,137 @@
+//! The address ranges that a report prints (`scope.targets`, `scope.excluded`, `silent`), read back.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::address::canonical;
+use crate::model::Report;
+
+/// Which addresses a run asked, and which of them gave no answer at all.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    targets: AddressRanges,
+    excluded: AddressRanges,
+    silent: AddressRanges,
+}
+
+impl Asked {
+    pub fn of(report: &Report) -> Self {
+        Self {
+            targets: AddressRanges::read(&report.run.scope.targets),
+            excluded: AddressRanges::read(&report.run.scope.excluded),
+            silent: AddressRanges::read(&report.silent),
+        }
+    }
+
+    /// The sweep asked this address and nothing at all came back.
+    pub fn is_silent(&self, address: IpAddr) -> bool {
+        self.silent.contains(address)
+    }
+
+    /// The address was part of the sweep, whether or not it answered.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.is_silent(address) || (self.targets.contains(address) && !self.excluded.contains(address))
+    }
+
+    /// The only address that was asked, when it was one.
+    pub fn single(&self) -> Option<IpAddr> {
+        match self.targets.ranges[..] {
+            [(first, last)] if first == last => Some(first),
+            _ => None,
+        }
+    }
+}
+
+/// Inclusive ranges of addresses; an item that cannot be read is left out, so that nothing is claimed for it.
+#[derive(Clone, Debug, Default)]
+struct AddressRanges {
+    ranges: Vec<(IpAddr, IpAddr)>,
+}
+
+impl AddressRanges {
+    fn read(items: &[String]) -> Self {
+        let mut ranges: Vec<_> = items.iter().flat_map(|item| item_ranges(item)).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        Self { ranges }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let address = canonical(address);
+        // IpAddr orders every IPv4 address before every IPv6 one, so that a range never reaches over the families.
+        self.ranges.iter().any(|&(first, last)| first <= address && address <= last)
+    }
+}
+
+/// `198.18.0.7`, `198.18.0.0/24`, `198.18.0.1-198.18.0.9`, `198.18.0.1-9`, `db.lan (198.18.0.7, 2001:db8::7)`.
+fn item_ranges(item: &str) -> Vec<(IpAddr, IpAddr)> {
+    let item = item.trim();
+    if let Some((_, rest)) = item.split_once('(') {
+        let inner = rest.trim_end().trim_end_matches(')');
+        return inner.split([',', ' ']).filter(|part| !part.is_empty()).filter_map(range).collect();
+    }
+    range(item).into_iter().collect()
+}
+
+fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
+    if let Some((base, prefix)) = text.split_once('/') {
+        return network(base.parse().ok()?, prefix.parse().ok()?);
+    }
+    if let Some((first, last)) = text.split_once('-') {
+        let first: IpAddr = first.trim().parse().ok()?;
+        let last = last.trim();
+        let last = match (last.parse::<IpAddr>(), first) {
+            (Ok(last), _) => last,
+            (Err(_), IpAddr::V4(first)) => {
+                let [a, b, c, _] = first.octets();
+                IpAddr::from([a, b, c, last.parse::<u8>().ok()?])
+            }
+            (Err(_), IpAddr::V6(_)) => return None,
+        };
+        return (first.is_ipv4() == last.is_ipv4() && first <= last).then_some((first, last));
+    }
+    let address: IpAddr = text.parse().ok()?;
+    Some((address, address))
+}
+
+fn network(base: IpAddr, prefix: u32) -> Option<(IpAddr, IpAddr)> {
+    match base {
+        IpAddr::V4(base) => {
+            let host = u32::MAX.checked_shr(prefix).unwrap_or(0);
+            let first = base.to_bits() & !host;
+            (prefix <= 32).then(|| (IpAddr::V4(first.into()), IpAddr::V4((first | host).into())))
+        }
+        IpAddr::V6(base) => {
+            let host = u128::MAX.checked_shr(prefix).unwrap_or(0);
+            let first = base.to_bits() & !host;
+            let ends = (Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(first | host));
+            (prefix <= 128).then_some((IpAddr::V6(ends.0), IpAddr::V6(ends.1)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(item: &str, address: &str) -> bool {
+        AddressRanges::read(&[item.to_owned()]).contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn reads_every_form_that_reports_print() {
+        assert!(holds("198.18.0.7", "198.18.0.7"));
+        assert!(holds("198.18.0.0/24", "198.18.0.255") && !holds("198.18.0.0/24", "198.18.1.0"));
+        assert!(holds("198.18.0.7-198.18.1.2", "198.18.1.0") && !holds("198.18.0.7-198.18.1.2", "198.18.0.6"));
+        assert!(holds("198.18.0.1-9", "198.18.0.9") && !holds("198.18.0.1-9", "198.18.0.10"));
+        assert!(holds("db.lan (198.18.0.7, 2001:db8::7)", "2001:db8::7"));
+        assert!(holds("2001:db8::/120", "2001:db8::ff") && !holds("2001:db8::/120", "2001:db8::100"));
+        assert!(holds("0.0.0.0/0", "9.9.9.9") && !holds("0.0.0.0/0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_holds_nothing() {
+        for item in ["", "db.lan", "198.18.0.0/33", "198.18.0.9-1", "2001:db8::1-9", "x-y", "a/b", "198.18.0.0-::1"] {
+            assert!(AddressRanges::read(&[item.to_owned()]).ranges.is_empty(), "{item}");
+        }
+    }
+}

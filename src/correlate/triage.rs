@@ -1,0 +1,161 @@
+//! The six triage answers of a finding: from the service's definition, made concrete by what the host report knows.
+
+use std::net::IpAddr;
+
+use crate::model::report::EndpointEntry;
+use crate::model::{Access, ServiceFacts, Transport, Triage};
+
+/// What the answers are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub entry: &'a EndpointEntry,
+    pub facts: Option<&'a ServiceFacts>,
+    /// The port is published for a container.
+    pub published: bool,
+    pub door: Door,
+}
+
+/// Where a rule must stand to see the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A socket of the host takes it: INPUT sees it.
+    Input,
+    /// It is published for a container: forwarded, after translation.
+    Forward,
+    /// Nobody knows how it gets in: before any translation.
+    Unknown,
+}
+
+/// Answers the six questions for an endpoint; none stays empty.
+pub fn answers(subject: Subject<'_>) -> Triage {
+    let known = subject.facts.map(|facts| &facts.triage);
+    let fact =
+        |field: fn(&Triage) -> &String| known.map(field).map_or_else(String::new, |text| filled(text, subject.entry));
+    Triage {
+        disable: join(fact(|triage| &triage.disable), disable(subject)),
+        bind: join(fact(|triage| &triage.bind), bind(subject)),
+        authenticate: or(fact(|triage| &triage.authenticate), || authenticate(subject.entry)),
+        restrict: or(fact(|triage| &triage.restrict), || {
+            "Not known for this service: look for an allow-list of clients in its configuration.".to_owned()
+        }),
+        known_flaws: or(fact(|triage| &triage.known_flaws), || "None recorded for this service.".to_owned()),
+        firewall: match fact(|triage| &triage.firewall) {
+            text if text.is_empty() => firewall(subject.entry, subject.door),
+            text if subject.door == Door::Input => text,
+            text => format!("{} {text}", firewall(subject.entry, subject.door)),
+        },
+    }
+}
+
+/// The answers for a finding about a whole address.
+pub fn host_answers(address: IpAddr) -> Triage {
+    Triage {
+        disable: "Find the SYN proxy, tarpit or load balancer in front of the host, and scan from behind it."
+            .to_owned(),
+        bind: "Does not apply: no service was told apart.".to_owned(),
+        authenticate: "Does not apply: no service was told apart.".to_owned(),
+        restrict: "Let the scanner's address past the box that answers, then scan again.".to_owned(),
+        known_flaws: "The answers hide which services are real.".to_owned(),
+        firewall: format!(
+            "Decide by the host's own list of sockets which ports of {address} need a rule (`postern host` there)."
+        ),
+    }
+}
+
+/// Replaces `{address}`, `{port}` and `{transport}`; every other brace stays.
+fn filled(text: &str, entry: &EndpointEntry) -> String {
+    text.replace("{address}", &entry.address.to_string())
+        .replace("{port}", &entry.port.to_string())
+        .replace("{transport}", entry.transport.as_str())
+}
+
+fn join(fact: String, here: Option<String>) -> String {
+    match (fact.is_empty(), here) {
+        (true, Some(here)) => here,
+        (true, None) => "Not known: no host report names the program that answers.".to_owned(),
+        (false, Some(here)) => format!("{fact} Here: {here}"),
+        (false, None) => fact,
+    }
+}
+
+fn or(fact: String, generic: impl FnOnce() -> String) -> String {
+    if fact.is_empty() { generic() } else { fact }
+}
+
+fn disable(subject: Subject<'_>) -> Option<String> {
+    let listener = subject.entry.listener.as_ref()?;
+    if let Some(container) = &listener.container {
+        return Some(if subject.published {
+            format!("start container {container} again without this published port, or stop it.")
+        } else {
+            format!("stop container {container}.")
+        });
+    }
+    if let Some(unit) = &listener.unit {
+        let socket = unit.strip_suffix(".service").filter(|_| listener.socket_activated);
+        return Some(match socket {
+            Some(name) => format!("`systemctl disable --now {name}.socket {unit}`."),
+            None => format!("`systemctl disable --now {unit}`."),
+        });
+    }
+    let process = listener.process.as_ref()?;
+    let pid = listener.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    Some(format!("stop {process}{pid} and what starts it."))
+}
+
+fn bind(subject: Subject<'_>) -> Option<String> {
+    let entry = subject.entry;
+    let loopback = if entry.address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+    if subject.published {
+        return Some(format!("publish it to loopback only: `-p {loopback}:{}:CONTAINER-PORT`.", entry.port));
+    }
+    let listener = entry.listener.as_ref()?;
+    if listener.socket_activated {
+        let unit = listener.unit.as_deref().unwrap_or("the .socket unit");
+        let option = match entry.transport {
+            Transport::Tcp => "ListenStream",
+            Transport::Udp => "ListenDatagram",
+        };
+        return Some(format!("`{option}={loopback}:{}` in the socket unit of {unit}.", entry.port));
+    }
+    let process = listener.process.as_deref()?;
+    // A definition that knows the exact option says more than this.
+    subject
+        .facts
+        .is_none_or(|facts| facts.triage.bind.is_empty())
+        .then(|| format!("set the listen address of {process} to {loopback} in its configuration."))
+}
+
+fn authenticate(entry: &EndpointEntry) -> String {
+    match entry.service.as_ref().map(|service| service.access) {
+        Some(Access::AuthenticationRequired | Access::ClientCertificateRequired) => "It does already.".to_owned(),
+        Some(Access::Forbidden) => "It refuses this request, but admits anonymous clients.".to_owned(),
+        Some(Access::Unauthenticated) => "It does not now; see the service's manual for how to turn it on.".to_owned(),
+        Some(Access::Unknown) | None => "Not known: no probe could tell.".to_owned(),
+    }
+}
+
+/// A rule for this very endpoint, to be narrowed to the clients that may not reach it.
+fn firewall(entry: &EndpointEntry, door: Door) -> String {
+    let family = if entry.address.is_ipv4() { "ip" } else { "ip6" };
+    let (address, transport, port) = (entry.address, entry.transport, entry.port);
+    let rule = format!("{family} daddr {address} {transport} dport {port} drop");
+    match door {
+        Door::Input => format!(
+            "`nft add table inet postern; nft add chain inet postern input '{{ type filter hook input priority -10; }}'; \
+             nft add rule inet postern input {rule}` (add `{family} saddr != CLIENTS` to let some in)."
+        ),
+        Door::Forward => {
+            let tool = if entry.address.is_ipv4() { "iptables" } else { "ip6tables" };
+            format!(
+                "INPUT rules do not stop a published port: `{tool} -I DOCKER-USER -p {transport} -m conntrack --ctdir \
+                 ORIGINAL --ctorigdstport {port} -j DROP` (in DOCKER-USER --dport is already the container's port)."
+            )
+        }
+        Door::Unknown => format!(
+            "INPUT may never see these packets, so drop them before any translation: `nft add table inet postern; nft \
+             add chain inet postern early '{{ type filter hook prerouting priority -300; }}'; nft add rule inet postern \
+             early {rule}` (eBPF programs at XDP or tc come before even that)."
+        ),
+    }
+}

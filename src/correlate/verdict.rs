@@ -1,0 +1,549 @@
+//! The verdict on one endpoint, from what was seen and what takes it. First match wins, in the order of [`Verdict`].
+//!
+//! The host's rules are not read yet. Whatever needs them (`firewall-bypass`, `contradiction`, `guarded`,
+//! `guarded-elsewhere`) stays [`Verdict::Undetermined`] and says that the ruleset settles it.
+
+use std::net::IpAddr;
+
+use super::address::can_identify;
+use super::lookup::Seen;
+use super::machine::{Machine, Presence, Socket};
+use super::takes::{ContainerEnd, Publication, Takers, Taking};
+use super::words;
+use crate::model::host_report::Listener;
+use crate::model::{Confidence, Endpoint, PortState, Reason, Transport, Verdict};
+
+/// One endpoint as the sweep saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub endpoint: Endpoint,
+    pub seen: &'a Seen,
+    pub sight: Sight,
+}
+
+/// From where it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    Outside,
+    /// From the machine itself, over `lo`: packets skip PREROUTING and the rules for other interfaces.
+    Own,
+}
+
+/// What the joined machine says about the endpoint.
+#[derive(Debug)]
+pub struct Inside<'m, 'a> {
+    pub machine: &'m Machine<'a>,
+    pub takers: Takers<'a>,
+    /// Nothing at all came back from the address.
+    pub silent_host: bool,
+    /// Some UDP port of the address replied or was refused, so that not all of its UDP is dropped.
+    pub udp_answers: bool,
+    /// Sentences that weaken every conclusion: an assumed identity, an old report.
+    pub caveats: &'m [String],
+}
+
+/// A verdict with its reasons.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// One sentence each; the first is the reason of the verdict.
+    pub reasons: Vec<String>,
+    pub confidence: Confidence,
+    /// The socket that the verdict is about.
+    pub listener: Option<Listener>,
+    /// The port is published for a container.
+    pub published: bool,
+}
+
+/// Judges one endpoint; `inside` is `None` when no host report was joined to its host.
+pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
+    let Some(inside) = inside else { return without_report(look) };
+    let takers = &inside.takers;
+    let mut judgement = if look.endpoint.address.is_loopback() {
+        loopback_endpoint(look, inside)
+    } else if takers.is_loopback_only() {
+        loopback_socket(look, inside)
+    } else {
+        match look.seen.state {
+            PortState::Open => open(look, inside),
+            PortState::OpenOrFiltered => udp_silence(look, inside),
+            PortState::Closed => closed(look, inside),
+            PortState::Filtered | PortState::Unreachable => filtered(look, inside),
+            PortState::Unknown => unknown(look, inside),
+        }
+    };
+    describe_publications(&mut judgement, takers);
+    judgement.published = !(takers.published.is_empty() && takers.published_loopback.is_empty());
+    judgement.listener = listener_of(takers);
+    if !inside.caveats.is_empty() {
+        judgement.confidence = judgement.confidence.min(Confidence::Likely);
+        judgement.reasons.extend(inside.caveats.iter().cloned());
+    }
+    judgement
+}
+
+/// Without the inside view nothing but the state is known.
+fn without_report(look: Look<'_>) -> Judgement {
+    let Look { endpoint, seen, sight } = look;
+    let settles = match (seen.state, sight) {
+        (PortState::Open, Sight::Outside) => "a host report settles whether a socket of the host answers, and which",
+        (PortState::Open, Sight::Own) => {
+            "it was seen over lo only, which is not the outside view: a scan from a neighbour and a host report settle it"
+        }
+        (PortState::Unknown, _) => "another sweep settles the state, a host report whether something listens",
+        _ => "a host report settles whether something listens behind it",
+    };
+    undetermined(format!("{endpoint} {}, and no host report was joined: {settles}.", how(endpoint, seen)))
+}
+
+/// An address that only the machine itself reaches.
+fn loopback_endpoint(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, seen, .. } = look;
+    match inside.takers.taking.first() {
+        Some(taking) => Judgement::new(
+            Verdict::LocalOnly,
+            format!(
+                "{} takes {endpoint}, an address that only the machine itself reaches.",
+                words::socket(taking.socket.listener)
+            ),
+        ),
+        None => undetermined(format!(
+            "{endpoint} {} on the machine itself, and no socket in the host report takes it: the machine's ruleset \
+             settles what answers.",
+            how(endpoint, seen)
+        )),
+    }
+}
+
+/// Nothing takes the endpoint but a socket or a published port that is meant for loopback.
+fn loopback_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, seen, sight } = look;
+    let takers = &inside.takers;
+    let what = match (takers.loopback.first(), takers.published_loopback.first()) {
+        (Some(socket), _) => format!("{} is bound to loopback only", words::socket(socket.listener)),
+        (None, Some(publication)) => format!("the port is {}", words::publication(publication)),
+        (None, None) => "nothing is bound to more than loopback".to_owned(),
+    };
+    let changed = takers.loopback.iter().find_map(|socket| presence(*socket));
+    match (seen.state, sight) {
+        (PortState::Open, Sight::Own) => undetermined(format!(
+            "{endpoint} is open over lo although {what}: a translation on the machine answers; a scan from a neighbour \
+             settles whether the network reaches it, the ruleset how."
+        )),
+        (PortState::Open, Sight::Outside) => match changed {
+            Some(change) => undetermined(format!(
+                "{endpoint} is open and {what}, but {change}: the sockets changed under the sweep, another run settles it."
+            )),
+            None => {
+                let mut judgement =
+                    Judgement::new(Verdict::LeakedLocal, format!("{endpoint} is open from outside although {what}."));
+                judgement.reasons.push(
+                    "Something leads packets past the binding: a translation (DNAT), route_localnet, or a proxy; the \
+                     host's ruleset settles which (layer not read)."
+                        .to_owned(),
+                );
+                judgement
+            }
+        },
+        (PortState::Unknown, _) if seen.reason != Reason::NotSwept => undetermined(format!(
+            "{what}, and {endpoint} {}: another round settles whether it leaks.",
+            how(endpoint, seen)
+        )),
+        _ => {
+            let mut judgement =
+                Judgement::new(Verdict::LocalOnly, format!("{what}, and {endpoint} {}.", how(endpoint, seen)));
+            if !takers.published_loopback.is_empty() {
+                judgement.reasons.push(
+                    "A port published to loopback may still answer frames that a neighbour on the link sends to \
+                     127.0.0.1 at the host's MAC address (Docker before 28.0); that was not tried."
+                        .to_owned(),
+                );
+            }
+            judgement
+        }
+    }
+}
+
+fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let endpoint = look.endpoint;
+    let takers = &inside.takers;
+    if !takers.any_takes() && takers.clients.is_empty() {
+        return without_socket(look, inside);
+    }
+    let taking = takers.taking.first().or_else(|| takers.clients.first());
+    if look.sight == Sight::Own {
+        let what = taking.map_or_else(|| "a published port".to_owned(), |taking| words::socket(taking.socket.listener));
+        let mut judgement = undetermined(format!(
+            "{endpoint} is open and {what} takes it, but it was seen over lo only, which is not the outside view: a scan \
+             from a neighbour settles whether the network reaches it."
+        ));
+        judgement.reasons.extend(details(takers));
+        return judgement;
+    }
+    let mut judgement = match (taking, takers.published.first()) {
+        (Some(Taking { socket, doubt: None }), _) => Judgement::new(
+            Verdict::Exposed,
+            format!("{endpoint} is open and {} takes it.", words::socket(socket.listener)),
+        ),
+        (Some(Taking { socket, doubt: Some(doubt) }), _) => {
+            let reason = format!("{endpoint} is open and {} may take it: {doubt}.", words::socket(socket.listener));
+            Judgement { confidence: Confidence::Likely, ..Judgement::new(Verdict::Exposed, reason) }
+        }
+        (None, Some(publication)) => {
+            let mut reason = format!("{endpoint} is open and {}", words::publication(publication));
+            if let ContainerEnd::Listens(socket) = &publication.end {
+                reason.push_str(&format!(", where {} takes it", words::socket(socket.listener)));
+            }
+            Judgement { confidence: Confidence::Likely, ..Judgement::new(Verdict::Exposed, reason + ".") }
+        }
+        // Excluded by the check above; without a socket there is nothing to call exposed.
+        (None, None) => return without_socket(look, inside),
+    };
+    if takers.taking.is_empty() && takers.published.is_empty() {
+        judgement.confidence = Confidence::Possible;
+        judgement.reasons.push("The socket looks like a client's, and yet it answered.".to_owned());
+    }
+    if takers.taking.iter().any(|taking| taking.socket.presence != Presence::Steady) {
+        judgement.confidence = judgement.confidence.min(Confidence::Likely);
+    }
+    judgement.reasons.extend(details(takers));
+    judgement
+}
+
+/// Open, and no socket or published port accounts for it.
+fn without_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, sight, .. } = look;
+    let Inside { machine, takers, .. } = inside;
+    if sight == Sight::Own {
+        let mut judgement = undetermined(format!(
+            "{endpoint} is open over lo, and no socket in the host report takes it: a scan from a neighbour settles \
+             whether the network reaches it, the machine's ruleset what answers."
+        ));
+        judgement.reasons.push(machine.limits());
+        return judgement;
+    }
+    if let Some(blind) = machine.blind_to(endpoint.address, endpoint.transport) {
+        let mut judgement = undetermined(format!(
+            "{endpoint} is open, and the host report that shows no socket for it could not have shown one: `postern \
+             host` on that machine settles it."
+        ));
+        judgement.reasons.push(blind);
+        return judgement;
+    }
+    let mut judgement = Judgement::new(
+        Verdict::Unreported,
+        format!("{endpoint} is open, and no socket that the host reports could take it."),
+    );
+    let others = &takers.elsewhere;
+    for socket in others {
+        judgement.reasons.push(format!(
+            "{} has the same port; it would get these packets only after a translation, which the host's ruleset settles.",
+            words::socket(socket.listener)
+        ));
+    }
+    if endpoint.transport == Transport::Tcp && NODE_PORTS.contains(&endpoint.port) {
+        judgement.reasons.push(
+            "The port lies in the range of Kubernetes NodePorts (30000-32767), which have no listening socket: `kubectl \
+             get services -A` names it if it is one."
+                .to_owned(),
+        );
+    }
+    judgement.reasons.push(machine.limits());
+    judgement.confidence = match (machine.can_enter_namespaces(), others.is_empty()) {
+        (true, true) => Confidence::Certain,
+        (false, true) => Confidence::Likely,
+        (_, false) => Confidence::Possible,
+    };
+    judgement
+}
+
+/// UDP gave no answer: a silent service, or a filter.
+fn udp_silence(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, sight, .. } = look;
+    let takers = &inside.takers;
+    let taking = match takers.taking.first() {
+        Some(taking) => words::socket(taking.socket.listener),
+        None => match takers.published.first() {
+            Some(publication) if takers.any_takes() => format!("a port {}", words::publication(publication)),
+            _ => {
+                return undetermined(format!(
+                    "{endpoint} gave no answer, and no socket that the host reports takes it: the host's ruleset settles \
+                     whether packets are dropped or led elsewhere."
+                ));
+            }
+        },
+    };
+    if let Some(change) = takers.taking.first().and_then(|taking| presence(taking.socket)) {
+        return undetermined(format!(
+            "{endpoint} gave no answer and {taking} takes it, but {change}: another run settles it."
+        ));
+    }
+    let sure = takers.taking.first().is_none_or(|taking| taking.doubt.is_none());
+    if sight == Sight::Outside && inside.udp_answers && !inside.silent_host && sure {
+        let mut judgement = Judgement::new(
+            Verdict::Exposed,
+            format!("{endpoint} gave no answer and {taking} takes it: the socket settles open|filtered."),
+        );
+        judgement.confidence = Confidence::Likely;
+        judgement.reasons.push(
+            "Other UDP ports of the address answered or were refused, so that its UDP is not dropped as a whole; the \
+             host's ruleset settles whether this port is (layer not read)."
+                .to_owned(),
+        );
+        judgement.reasons.extend(details(takers));
+        return judgement;
+    }
+    let mut judgement = undetermined(format!(
+        "{endpoint} gave no answer although {taking} takes it: a service that is silent to a request it does not know, \
+         or a filter; the host's ruleset settles which."
+    ));
+    if sight == Sight::Outside && !inside.udp_answers {
+        judgement.reasons.push(
+            "No UDP port of the address answered or was refused, so that the silence may be a filter's for all of them."
+                .to_owned(),
+        );
+    }
+    judgement.reasons.extend(details(takers));
+    judgement
+}
+
+fn closed(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, seen, sight } = look;
+    let takers = &inside.takers;
+    let seen_words = how(endpoint, seen);
+    let Some(taking) = takers.taking.first() else {
+        if sight == Sight::Own {
+            return undetermined(format!(
+                "{endpoint} {seen_words} over lo, which is not the outside view: packets from outside may be translated \
+                 before they meet a socket; a scan from a neighbour settles it."
+            ));
+        }
+        if let Some(publication) = takers.published.first() {
+            return undetermined(format!(
+                "{endpoint} {seen_words} although {}: the host's ruleset settles whether a rule refuses it or nobody \
+                 answers.",
+                words::publication(publication)
+            ));
+        }
+        return Judgement::new(
+            Verdict::Closed,
+            format!("{endpoint} {seen_words}, and no socket that the host reports takes it."),
+        );
+    };
+    let socket = words::socket(taking.socket.listener);
+    let mut judgement = match (presence(taking.socket), &taking.doubt) {
+        (Some(change), _) => undetermined(format!(
+            "{endpoint} {seen_words} and {socket} takes it, but {change}: it may not have been there when the port was \
+             asked; another run settles it."
+        )),
+        (None, Some(doubt)) => undetermined(format!("{endpoint} {seen_words} and {socket} may take it: {doubt}.")),
+        (None, None) => undetermined(format!(
+            "{endpoint} {seen_words} although {socket} takes it: a rule that answers in the host's name would look like \
+             this; the host's ruleset settles it."
+        )),
+    };
+    judgement.reasons.extend(details(takers));
+    judgement
+}
+
+fn filtered(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, seen, .. } = look;
+    let takers = &inside.takers;
+    let seen_words = how(endpoint, seen);
+    let taking = takers.taking.first();
+    let what = match (taking, takers.published.first()) {
+        (Some(Taking { socket, doubt: None }), _) => format!("{} takes it", words::socket(socket.listener)),
+        (Some(Taking { socket, doubt: Some(doubt) }), _) => {
+            format!("{} may take it ({doubt})", words::socket(socket.listener))
+        }
+        (None, Some(publication)) => format!("the port is {}", words::publication(publication)),
+        (None, None) => {
+            return undetermined(format!(
+                "{endpoint} {seen_words}, and no socket that the host reports takes it: the host's ruleset settles what \
+                 a packet would meet."
+            ));
+        }
+    };
+    let mut judgement = if inside.silent_host {
+        undetermined(format!(
+            "{what}, but nothing at {} gave any answer: another sweep settles whether the machine could be reached at \
+             all, its ruleset whether it filters {endpoint}.",
+            endpoint.address
+        ))
+    } else if seen.state == PortState::Unreachable {
+        undetermined(format!(
+            "{what}, and {endpoint} {seen_words}: another sweep settles whether the machine is there."
+        ))
+    } else {
+        undetermined(format!(
+            "{endpoint} {seen_words} although {what}: the host's ruleset settles whether its own firewall or something \
+             between stops it."
+        ))
+    };
+    judgement.reasons.extend(offender(look, inside.machine));
+    if let Some(change) = taking.and_then(|taking| presence(taking.socket)) {
+        judgement.reasons.push(sentence(&change));
+    }
+    judgement.reasons.extend(details(takers));
+    judgement
+}
+
+fn unknown(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
+    let Look { endpoint, seen, .. } = look;
+    let takers = &inside.takers;
+    let seen_words = how(endpoint, seen);
+    let what = match (takers.taking.first(), takers.published.first()) {
+        (Some(taking), _) => format!("{} takes it", words::socket(taking.socket.listener)),
+        (None, Some(publication)) => format!("the port is {}", words::publication(publication)),
+        (None, None) => "no socket that the host reports takes it".to_owned(),
+    };
+    let mut judgement = if seen.reason == Reason::NotSwept {
+        undetermined(format!(
+            "{endpoint} was not asked and {what}: a gap in the coverage, not a closed port; a sweep of it settles it."
+        ))
+    } else {
+        undetermined(format!("{endpoint} {seen_words} and {what}: another round settles it."))
+    };
+    judgement.reasons.extend(details(takers));
+    judgement
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, reason: String) -> Self {
+        let confidence = Confidence::Certain;
+        Self { verdict, reasons: vec![sentence(&reason)], confidence, listener: None, published: false }
+    }
+}
+
+fn undetermined(reason: String) -> Judgement {
+    Judgement { confidence: Confidence::Possible, ..Judgement::new(Verdict::Undetermined, reason) }
+}
+
+/// The socket that people look for: the one that takes the endpoint, else the container's, else the loopback one. A
+/// publisher's socket names its container.
+fn listener_of(takers: &Takers<'_>) -> Option<Listener> {
+    let taking = takers.taking.first().map(|taking| taking.socket);
+    let published = || takers.published.iter().chain(&takers.published_loopback);
+    let inner = || {
+        published().find_map(|publication| match &publication.end {
+            ContainerEnd::Listens(socket) => Some(*socket),
+            ContainerEnd::Nobody | ContainerEnd::Unseen => None,
+        })
+    };
+    let client = || takers.clients.first().map(|taking| taking.socket);
+    let socket = taking.or_else(|| takers.loopback.first().copied()).or_else(inner).or_else(client)?;
+    let mut listener = socket.listener.clone();
+    if listener.container.is_none() && is_publisher(&listener) {
+        listener.container = published().find_map(|publication| publication.port.container.clone());
+    }
+    Some(listener)
+}
+
+fn is_publisher(listener: &Listener) -> bool {
+    matches!(listener.process.as_deref(), Some("docker-proxy" | "dockerd" | "rootlessport" | "conmon"))
+}
+
+/// What is worth knowing about the sockets beside the verdict.
+fn details(takers: &Takers<'_>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for Taking { socket, .. } in &takers.taking {
+        let listener = socket.listener;
+        let owner = listener.process.as_deref().unwrap_or_default();
+        sentences.extend(presence(*socket).map(|change| sentence(&change)));
+        if listener.socket_activated || (listener.pid == Some(1) && owner == "systemd") {
+            sentences.push(format!(
+                "systemd holds {}: stopping the service does not close it, disabling its .socket unit does.",
+                words::bound(listener)
+            ));
+        }
+        match owner {
+            "docker-proxy" if takers.published.is_empty() => sentences.push(
+                "docker-proxy holds the port for a container that the report does not name: what answers from outside is \
+                 the container."
+                    .to_owned(),
+            ),
+            "rootlesskit" | "rootlessport" | "pasta" | "slirp4netns" => {
+                sentences.push(format!("{owner} publishes the port of a rootless container; the host's INPUT rules apply to it."));
+            }
+            "kubelet" | "kube-proxy" | "cilium-agent" => {
+                sentences.push("Layer not read: Kubernetes network policies and eBPF.".to_owned());
+            }
+            _ => {}
+        }
+    }
+    for taking in takers.taking.iter().skip(1) {
+        sentences.push(format!("Also {} takes it.", words::socket(taking.socket.listener)));
+    }
+    sentences.dedup();
+    sentences
+}
+
+fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>) {
+    let describe = |publication: &Publication<'_>| {
+        format!("The port is {}. {}", words::publication(publication), words::container_end(publication))
+    };
+    judgement.reasons.extend(takers.published.iter().chain(&takers.published_loopback).map(describe));
+    if !takers.published.is_empty() {
+        judgement.reasons.push(
+            "Packets to a published port are usually translated and forwarded before the host's INPUT rules see them; \
+             whether they are here, the host's ruleset settles (layer not read)."
+                .to_owned(),
+        );
+    }
+}
+
+fn presence(socket: Socket<'_>) -> Option<String> {
+    match socket.presence {
+        Presence::Steady => None,
+        Presence::Started => Some(format!("{} started during the sweep", words::bound(socket.listener))),
+        Presence::Stopped => Some(format!("{} stopped during the sweep", words::bound(socket.listener))),
+    }
+}
+
+/// Who refused, where that was somebody else than the host.
+fn offender(look: Look<'_>, machine: &Machine<'_>) -> Option<String> {
+    let offender = look.seen.evidence.offender?;
+    let own = |address: IpAddr| {
+        address == look.endpoint.address || machine.addresses.iter().any(|own| own.address == address)
+    };
+    if own(offender) {
+        return Some(format!("The ICMP error came from {offender}, the host itself."));
+    }
+    let knows = machine.addresses.iter().any(|own| can_identify(own.address));
+    let who = if knows { "which is none of the host's addresses" } else { "which is not the address that was asked" };
+    Some(format!("The ICMP error came from {offender}, {who}."))
+}
+
+/// How an endpoint answered, as the middle of a sentence.
+fn how(endpoint: Endpoint, seen: &Seen) -> String {
+    match (seen.state, seen.reason) {
+        (PortState::Open, Reason::AcceptedThenReset) => "is open (accepted, then reset at once)".to_owned(),
+        (PortState::Open, _) => "is open".to_owned(),
+        (PortState::Closed, Reason::Refused) => "is closed (reset)".to_owned(),
+        (PortState::Closed, reason) => format!("is closed ({reason})"),
+        (PortState::Filtered | PortState::OpenOrFiltered, Reason::NoAnswer) => "gave no answer".to_owned(),
+        (PortState::Filtered | PortState::OpenOrFiltered, reason) => match seen.evidence.offender {
+            Some(offender) if offender != endpoint.address => format!("was rejected ({reason} from {offender})"),
+            _ => format!("was rejected ({reason})"),
+        },
+        (PortState::Unreachable, reason) => format!("was unreachable ({reason})"),
+        (PortState::Unknown, Reason::NotSwept) => "was not asked".to_owned(),
+        (PortState::Unknown, reason) => format!("could not be looked at ({reason})"),
+    }
+}
+
+/// First letter in upper case where a sentence begins with one of ours, and a full stop at the end.
+fn sentence(text: &str) -> String {
+    let mut text = text.to_owned();
+    for opening in ["a socket of", "nothing is bound", "the port is", "no socket"] {
+        if text.starts_with(opening) {
+            text[..1].make_ascii_uppercase();
+        }
+    }
+    if !text.ends_with('.') {
+        text.push('.');
+    }
+    text
+}
+
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
