@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
+
+use super::netlink::{NetlinkError, dump, mac_text};
 
 /// An address of an interface in the calling thread's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +24,18 @@ pub struct OwnAddress {
 }
 
 impl OwnAddress {
+    /// Whether `other` is the broadcast address of this address's network: no host has it (RFC 919; /31 and /32 have none,
+    /// RFC 3021).
+    pub fn is_broadcast(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) if self.prefix < 31 => {
+                let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                other.to_bits() == own.to_bits() | hosts
+            }
+            _ => false,
+        }
+    }
+
     /// Whether `other` is in this address's network.
     pub fn is_on_link(&self, other: IpAddr) -> bool {
         match (self.address, other) {
@@ -39,14 +50,6 @@ impl OwnAddress {
             _ => false,
         }
     }
-}
-
-/// A netlink request that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("netlink: {operation}: {error}; hint: is AF_NETLINK allowed here (seccomp, container)?")]
-pub struct NetlinkError {
-    operation: &'static str,
-    error: std::io::Error,
 }
 
 /// All addresses of all interfaces, loopback included.
@@ -164,52 +167,6 @@ fn interfaces() -> Result<HashMap<u32, Link>, NetlinkError> {
     Ok(links)
 }
 
-fn mac_text(bytes: &[u8]) -> Option<String> {
-    // Ethernet only; loopback and tunnels have none, or zeros.
-    (bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0))
-        .then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
-}
-
-/// Sends a dump request (RFC 3549 section 2.3) and collects the answer.
-fn dump(request: RouteNetlinkMessage, operation: &'static str) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-    let fail = |error| NetlinkError { operation, error };
-    let mut socket = Socket::new(NETLINK_ROUTE).map_err(fail)?;
-    socket.bind_auto().map_err(fail)?;
-    socket.connect(&SocketAddr::new(0, 0)).map_err(fail)?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0).map_err(fail)?;
-    let mut answers = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full().map_err(fail)?;
-        let mut rest = &datagram[..];
-        while rest.len() >= NETLINK_HEADER {
-            let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) else {
-                // A message of a kind this version does not know: step over it by its own length.
-                let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-                let step = length.max(NETLINK_HEADER).next_multiple_of(4);
-                rest = rest.get(step..).unwrap_or(&[]);
-                continue;
-            };
-            let step = (message.header.length as usize).max(NETLINK_HEADER).next_multiple_of(4);
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) => return Err(fail(error.to_io())),
-                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                _ => {}
-            }
-            rest = rest.get(step..).unwrap_or(&[]);
-        }
-    }
-}
-
-/// Size of `struct nlmsghdr` (linux/netlink.h).
-const NETLINK_HEADER: usize = 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +177,22 @@ mod tests {
         let loopback = addresses.iter().find(|own| own.address == IpAddr::from([127, 0, 0, 1])).unwrap();
         assert_eq!((loopback.interface.as_str(), loopback.prefix, &loopback.mac), ("lo", 8, &None));
         assert_eq!(interface_names().unwrap().get(&loopback.index).map(String::as_str), Some("lo"));
+    }
+
+    #[test]
+    fn the_last_address_of_a_network_is_its_broadcast_address() {
+        let own = |prefix| OwnAddress {
+            address: IpAddr::from([198, 18, 0, 1]),
+            prefix,
+            interface: "eth0".to_owned(),
+            index: 2,
+            mac: None,
+            bridge: false,
+        };
+        assert!(own(24).is_broadcast(IpAddr::from([198, 18, 0, 255])));
+        assert!(!own(24).is_broadcast(IpAddr::from([198, 18, 0, 254])));
+        assert!(!own(23).is_broadcast(IpAddr::from([198, 18, 0, 255])));
+        assert!(!own(31).is_broadcast(IpAddr::from([198, 18, 0, 1])));
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! What a sweep may have spoiled on its own machine: neighbour-table overflows and a full conntrack table.
+//!
+//! There is one neighbour table per kernel, but its counters and its limit show in the first network namespace only. From
+//! inside another one the counters are read through process 1, if we may look at it.
 #![expect(clippy::disallowed_methods, reason = "reads /proc/net and /proc/sys/net")]
 
 /// Counters of this machine, read before and after a sweep.
@@ -6,7 +9,9 @@
 pub struct Pressure {
     /// Times that a neighbour entry was refused because the table was full (both families, all CPUs).
     pub neighbour_overflows: u64,
-    /// `gc_thresh3`: the number of neighbour entries that the kernel keeps at most.
+    /// Whether the overflows could be read; 0 of them means nothing where they could not.
+    pub neighbours_known: bool,
+    /// `gc_thresh3`: the number of neighbour entries that the kernel keeps at most; 0 when it cannot be read.
     pub neighbour_limit: u64,
     /// Tracked connections and their limit; 0 when nothing is tracked in this namespace.
     pub conntrack: u64,
@@ -18,9 +23,14 @@ impl Pressure {
     pub fn now() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let number = |path: &str| read(path).trim().parse().unwrap_or(0);
+        // Of this thread: /proc/net is the main thread's, which may be in another namespace.
+        let overflows = |table: &str| {
+            ["thread-self", "1"].iter().find_map(|of| table_fulls(&read(&format!("/proc/{of}/net/stat/{table}"))))
+        };
+        let (v4, v6) = (overflows("arp_cache"), overflows("ndisc_cache"));
         Self {
-            neighbour_overflows: table_fulls(&read("/proc/net/stat/arp_cache"))
-                + table_fulls(&read("/proc/net/stat/ndisc_cache")),
+            neighbour_overflows: v4.unwrap_or(0) + v6.unwrap_or(0),
+            neighbours_known: v4.is_some(),
             neighbour_limit: number("/proc/sys/net/ipv4/neigh/default/gc_thresh3"),
             conntrack: number("/proc/sys/net/netfilter/nf_conntrack_count"),
             conntrack_limit: number("/proc/sys/net/netfilter/nf_conntrack_max"),
@@ -28,17 +38,12 @@ impl Pressure {
     }
 }
 
-/// Sum over CPUs of the column `table_fulls` (hexadecimal) of /proc/net/stat/{arp,ndisc}_cache.
-fn table_fulls(text: &str) -> u64 {
+/// Sum over CPUs of the column `table_fulls` (hexadecimal) of /proc/net/stat/{arp,ndisc}_cache; `None` without it.
+fn table_fulls(text: &str) -> Option<u64> {
     let mut lines = text.lines();
-    let Some(column) = lines.next().and_then(|header| header.split_whitespace().position(|name| name == "table_fulls"))
-    else {
-        return 0;
-    };
-    lines
-        .filter_map(|line| line.split_whitespace().nth(column))
-        .filter_map(|value| u64::from_str_radix(value, 16).ok())
-        .sum()
+    let column = lines.next()?.split_whitespace().position(|name| name == "table_fulls")?;
+    let values = lines.filter_map(|line| line.split_whitespace().nth(column));
+    Some(values.filter_map(|value| u64::from_str_radix(value, 16).ok()).sum())
 }
 
 #[cfg(test)]
@@ -54,8 +59,8 @@ entries  allocs   destroys hash_grows lookups  hits     res_failed rcv_probes_mc
 
     #[test]
     fn sums_hexadecimal_over_cpus() {
-        assert_eq!(table_fulls(ARP_CACHE), 32);
-        assert_eq!(table_fulls(""), 0);
-        assert_eq!(table_fulls("no such column\n1 2 3"), 0);
+        assert_eq!(table_fulls(ARP_CACHE), Some(32));
+        assert_eq!(table_fulls(""), None);
+        assert_eq!(table_fulls("no such column\n1 2 3"), None);
     }
 }

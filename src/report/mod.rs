@@ -1,1 +1,11 @@
 //! One file an output format: a function of the report and a writer.
+//!
+//! Whatever a peer or a host sent is shown through [`escape`]: no byte of it reaches a terminal as a control character.
+
+pub mod escape;
+pub mod host_table;
+pub mod json;
+pub mod layout;
+pub mod ndjson;
+pub mod schema;
+pub mod table;

@@ -1,5 +1,21 @@
 //! The only wiring: stages, channels, cancellation, progress.
+//!
+//! [`command`] picks what to do; [`audit`] holds the main job and its halves; [`outside`] sweeps and probes, [`inside`] takes the hosts' own word,
+//! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results.
 
 pub mod assemble;
+pub mod audit;
+pub mod command;
+pub mod error;
 pub mod identity;
+pub mod inside;
 pub mod interrupt;
+pub mod link_local;
+pub mod outside;
+pub mod probes;
+pub mod progress;
+pub mod sink;
+pub mod source;
+
+pub use command::main;
+pub use error::RunError;

@@ -20,26 +20,32 @@ pub const MAX_IPV6_RANGE: u128 = 1 << 16;
 /// Checks addresses against the ranges and sizes that may be swept with `ports` ports each.
 pub fn check(set: &TargetSet, ports: usize, public: PublicTargets) -> Result<(), GuardError> {
     for (first, last) in set.ranges() {
-        let described = || TargetSet::from_ranges([(first, last)]).describe().join(" ");
-        if overlaps_never(set, first, last) {
-            return Err(GuardError::Never { range: described() });
+        let range = TargetSet::from_ranges([(first, last)]);
+        if let Some(part) = first_common(&range, &ranges(&NEVER)) {
+            return Err(GuardError::Never { range: part });
         }
-        if first.is_ipv6() && TargetSet::from_ranges([(first, last)]).len() > MAX_IPV6_RANGE {
-            return Err(GuardError::Ipv6Range { range: described() });
+        if let Some(part) = first_common(&range, &ranges(&LINK_LOCAL)) {
+            return Err(GuardError::LinkLocal { range: part });
+        }
+        if first.is_ipv6() && range.len() > MAX_IPV6_RANGE {
+            return Err(GuardError::Ipv6Range { range: range.describe().join(" ") });
         }
     }
-    if public == PublicTargets::Refuse {
-        let outside = set.without(&ranges(&ALLOWED));
-        if let Some((first, last)) = outside.ranges().next() {
-            let range = TargetSet::from_ranges([(first, last)]).describe().join(" ");
-            return Err(GuardError::Public { range });
-        }
+    if public == PublicTargets::Refuse
+        && let Some(range) = set.without(&ranges(&ALLOWED)).describe().into_iter().next()
+    {
+        return Err(GuardError::Public { range });
     }
     let endpoints = set.len().saturating_mul(ports as u128);
     if endpoints > MAX_ENDPOINTS {
         return Err(GuardError::TooMany { endpoints });
     }
     Ok(())
+}
+
+/// Whether `address` can be no target at all, whatever is allowed: a name may well resolve to such an address.
+pub fn is_no_target(address: IpAddr) -> bool {
+    [&NEVER[..], &LINK_LOCAL].iter().any(|table| ranges(table).contains(address))
 }
 
 /// Targets that are refused.
@@ -51,9 +57,15 @@ pub enum GuardError {
     )]
     Public { range: String },
     #[error(
-        "{range} holds addresses that no single host has (multicast, broadcast, unspecified); hint: leave them out"
+        "{range} is no single host's address (multicast, broadcast, unspecified, IPv4 in IPv6 notation); \
+         hint: --exclude {range}"
     )]
     Never { range: String },
+    #[error(
+        "{range} is link-local IPv6, which means nothing without an interface; \
+         hint: name the host by its global, unique local (fd00::/8) or IPv4 address"
+    )]
+    LinkLocal { range: String },
     #[error(
         "{range} has more IPv6 addresses than can be guessed; \
          hint: name hosts or ranges of at most 65536 addresses (a /112), or the addresses that host reports name"
@@ -63,11 +75,10 @@ pub enum GuardError {
     TooMany { endpoints: u128 },
 }
 
-fn overlaps_never(set: &TargetSet, first: IpAddr, last: IpAddr) -> bool {
-    let range = TargetSet::from_ranges([(first, last)]);
-    let left = range.without(&ranges(&NEVER));
-    debug_assert!(set.len() >= range.len());
-    left.len() != range.len()
+/// The first part of `range` that is in `other`, described.
+fn first_common(range: &TargetSet, other: &TargetSet) -> Option<String> {
+    let common = range.without(&range.without(other));
+    common.describe().into_iter().next()
 }
 
 fn ranges(table: &[(IpAddr, IpAddr)]) -> TargetSet {
@@ -99,11 +110,15 @@ const ALLOWED: [(IpAddr, IpAddr); 10] = [
     v6(0x2001_0db8 << 96, (0x2001_0db9 << 96) - 1), // RFC 3849, documentation
 ];
 
-const NEVER: [(IpAddr, IpAddr); 5] = [
+/// Endpoints carry no interface, so the kernel would refuse each of these (EINVAL).
+const LINK_LOCAL: [(IpAddr, IpAddr); 1] = [v6(0xfe80 << 112, (0xfec0 << 112) - 1)]; // RFC 4291, link-local
+
+const NEVER: [(IpAddr, IpAddr); 6] = [
     v4([0, 0, 0, 0], [0, 255, 255, 255]),           // RFC 791, this network
     v4([224, 0, 0, 0], [239, 255, 255, 255]),       // RFC 5771, multicast
     v4([255, 255, 255, 255], [255, 255, 255, 255]), // RFC 919, broadcast
     v6(0, 0),                                       // RFC 4291, unspecified
+    v6(0xffff << 32, (0x1_0000 << 32) - 1),         // RFC 4291, IPv4-mapped: an exclusion would not see it
     v6(0xff00 << 112, u128::MAX),                   // RFC 4291, multicast
 ];
 
@@ -161,8 +176,36 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_never_allowed() {
-        for text in ["224.0.0.251", "255.255.255.255", "0.0.0.0", "ff02::1", "::", "223.255.255.0-224.0.0.0"] {
+        for text in [
+            "224.0.0.251",
+            "255.255.255.255",
+            "0.0.0.0",
+            "ff02::1",
+            "::",
+            "223.255.255.0-224.0.0.0",
+            "::fffe:0:0-::ffff:0:0",
+        ] {
             assert!(matches!(check(&set(&[text]), 1, PublicTargets::Allow), Err(GuardError::Never { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_part_that_is_wrong_is_named() {
+        let named = |text| match check(&set(&[text]), 1, PublicTargets::Allow) {
+            Err(GuardError::Never { range } | GuardError::LinkLocal { range }) => range,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(named("200.0.0.0-230.0.0.0"), "224.0.0.0-230.0.0.0");
+        assert_eq!(named("0.0.0.0/0"), "0.0.0.0/8");
+        assert_eq!(named("fe80::1"), "fe80::1");
+        let error = check(&set(&["fe80::1"]), 1, PublicTargets::Refuse).unwrap_err();
+        assert!(error.to_string().contains("interface") && !error.to_string().contains("--allow-public"), "{error}");
+    }
+
+    #[test]
+    fn single_addresses_are_judged_like_ranges() {
+        for (text, never) in [("198.18.0.1", false), ("8.8.8.8", false), ("0.0.0.0", true), ("fe80::9", true)] {
+            assert_eq!(is_no_target(text.parse().unwrap()), never, "{text}");
         }
     }
 

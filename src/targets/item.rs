@@ -38,15 +38,17 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{item}`: {problem}; hint: {hint}")]
 pub struct ItemError {
+    /// As written, but fit to be shown: control characters escaped, cut to 80 characters.
     pub item: String,
     pub problem: &'static str,
     pub hint: &'static str,
 }
 
 impl Item {
-    /// Parses one item. A network may have host bits set: it is the network around that address.
+    /// Parses one item. A network may have host bits set: it is the network around that address, with its first and
+    /// last address, which are hosts like others wherever the network is not cut as we think.
     pub fn parse(text: &str) -> Result<Self, ItemError> {
-        let error = |problem, hint| ItemError { item: text.to_owned(), problem, hint };
+        let error = |problem, hint| ItemError { item: shown(text), problem, hint };
         if text == "-" {
             return Ok(Self::Stdin);
         }
@@ -63,13 +65,16 @@ impl Item {
             ));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Range(address, address));
+            return Ok(Self::range(address, address));
+        }
+        if let Some((problem, hint)) = misplaced(text) {
+            return Err(error(problem, hint));
         }
         if text.contains('/') {
             let network: IpNetwork = text.parse().map_err(|_| {
                 error("no network", "write ADDRESS/PREFIX: 198.18.0.0/24 (prefix 0 to 32), 2001:db8::/120 (0 to 128)")
             })?;
-            return Ok(Self::Range(network.network(), network.broadcast()));
+            return Ok(Self::range(network.network(), network.broadcast()));
         }
         if let Some((first, last)) = text.split_once('-')
             && let Ok(first) = first.parse::<IpAddr>()
@@ -80,7 +85,7 @@ impl Item {
             if last < first {
                 return Err(error("the range ends before it starts", "write the smaller address first"));
             }
-            return Ok(Self::Range(first, last));
+            return Ok(Self::range(first, last));
         }
         if is_host_name(text) {
             return Ok(Self::Name(text.to_ascii_lowercase()));
@@ -90,11 +95,36 @@ impl Item {
             "write 198.18.0.1, 198.18.0.0/24, 198.18.0.1-50, 2001:db8::1, a host name, @FILE or - for stdin",
         ))
     }
+
+    /// An IPv4 address written as IPv6 (RFC 4291 section 2.5.5.2) is that IPv4 address to the kernel. So it is to us,
+    /// else excluding one form would leave the other.
+    fn range(first: IpAddr, last: IpAddr) -> Self {
+        match (first.to_canonical(), last.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Self::Range(first.into(), last.into()),
+            _ => Self::Range(first, last),
+        }
+    }
+}
+
+/// What people write for a target that belongs elsewhere.
+fn misplaced(text: &str) -> Option<(&'static str, &'static str)> {
+    if text.contains("://") {
+        return Some(("a URL is no target", "give the host alone, and its port with -p"));
+    }
+    if text.contains('*') {
+        return Some(("wildcards are not known", "write 198.18.0.0/24 for 198.18.0.*"));
+    }
+    let has_port = |(host, port): (&str, &str)| !host.contains(':') && !host.is_empty() && is_number(port);
+    if text.starts_with('[') || text.rsplit_once(':').is_some_and(has_port) {
+        return Some(("a target has no port and no brackets", "give the host alone, and its port with -p"));
+    }
+    None
 }
 
 /// Items of a text with the number of their line: separated by white space or commas, `#` starts a comment.
 pub fn items_of(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().flat_map(|(index, line)| {
+    // Some editors begin a file with a byte order mark.
+    text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate().flat_map(|(index, line)| {
         let line = line.split('#').next().unwrap_or("");
         line.split(|c: char| c.is_whitespace() || c == ',')
             .filter(|item| !item.is_empty())
@@ -105,7 +135,7 @@ pub fn items_of(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// `50` behind 198.18.0.1 is 198.18.0.50; anything else is a full address of the same family.
 fn range_end(first: IpAddr, last: &str) -> Option<IpAddr> {
     if let IpAddr::V4(first) = first
-        && last.bytes().all(|byte| byte.is_ascii_digit())
+        && is_number(last)
     {
         let [a, b, c, _] = first.octets();
         return last.parse::<u8>().ok().map(|last| Ipv4Addr::new(a, b, c, last).into());
@@ -122,8 +152,25 @@ fn is_host_name(text: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    (1..=253).contains(&name.len()) && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(numeric)
+    // `198.18.0-50`: a range that is not one of ours, and no name to ask a server for.
+    let digits = name.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    (1..=253).contains(&name.len())
+        && name.split('.').all(label)
+        && !digits
+        && !name.rsplit('.').next().is_some_and(is_number)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `text` fit for a message: a file may hold anything.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -144,6 +191,12 @@ mod tests {
             ("2001:db8::7", range("2001:db8::7", "2001:db8::7")),
             ("2001:db8::/120", range("2001:db8::", "2001:db8::ff")),
             ("2001:db8::1-2001:db8::9", range("2001:db8::1", "2001:db8::9")),
+            // To the kernel these are IPv4.
+            ("::ffff:198.18.0.7", range("198.18.0.7", "198.18.0.7")),
+            ("::ffff:198.18.0.0/120", range("198.18.0.0", "198.18.0.255")),
+            ("::ffff:198.18.0.1-::ffff:198.18.0.2", range("198.18.0.1", "198.18.0.2")),
+            ("198.18.0.0/255.255.255.0", range("198.18.0.0", "198.18.0.255")),
+            ("10-0-0-1.nodes.lan", Item::Name("10-0-0-1.nodes.lan".to_owned())),
             ("DB-1.lan.", Item::Name("db-1.lan.".to_owned())),
             ("a-b", Item::Name("a-b".to_owned())),
             ("@hosts.txt", Item::File("hosts.txt".to_owned())),
@@ -170,6 +223,14 @@ mod tests {
             "x-",
             "198.18.0.1-300",
             "198.18.0.1:80",
+            "db.lan:80",
+            "[2001:db8::1]",
+            "198.18.0.*",
+            "198.18.0-50",
+            "198.018.0.1",
+            "198.18.0.1-",
+            "2001:db8::1-9",
+            "db.lan/24",
             "a..b",
         ] {
             let error = Item::parse(text).unwrap_err();
@@ -182,6 +243,19 @@ mod tests {
     fn items_of_a_text_have_lines_and_no_comments() {
         let items: Vec<_> = items_of("a b # c\n\n#d\ne,f\r\n").collect();
         assert_eq!(items, [(1, "a"), (1, "b"), (4, "e"), (4, "f")]);
+    }
+
+    #[test]
+    fn errors_carry_no_control_characters_and_stay_short() {
+        let error = Item::parse(&"\u{1b}[2J".repeat(100)).unwrap_err().to_string();
+        assert!(!error.chars().any(char::is_control) && error.len() < 600, "{error}");
+        let advice = Item::parse("http://db.lan/").unwrap_err();
+        assert_eq!(advice.hint, "give the host alone, and its port with -p");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_item() {
+        assert_eq!(items_of("\u{feff}a\n").collect::<Vec<_>>(), [(1, "a")]);
     }
 
     proptest::proptest! {

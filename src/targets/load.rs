@@ -1,13 +1,13 @@
-//! Reads target lists from files and stdin and asks the resolver for names. The only IO of this stage.
+//! Reads target lists from files and stdin and puts targets, exclusions and resolved names together. A driver.
 #![expect(clippy::disallowed_methods, reason = "reads the target files that the operator names")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::net::IpAddr;
 
-use trust_dns_resolver::TokioResolver;
-
-use super::item::{Item, ItemError, Origin, items_of};
+use super::guard::is_no_target;
+use super::item::{Item, ItemError, Origin, items_of, shown};
+use super::names::{Names, Resolved};
 use super::set::TargetSet;
 use crate::model::report::Gap;
 
@@ -19,9 +19,9 @@ pub struct Loaded {
     /// The targets as asked for: ranges, and names with their addresses.
     pub described: Vec<String>,
     pub excluded: Vec<String>,
-    /// Names by which addresses were asked for.
+    /// Names by which addresses of the set were asked for.
     pub names: BTreeMap<IpAddr, Vec<String>>,
-    /// Names that do not resolve: the rest is swept, the run is incomplete.
+    /// Names that do not resolve, or not wholly: the rest is swept, the run is incomplete.
     pub gaps: Vec<Gap>,
 }
 
@@ -31,53 +31,105 @@ pub struct Loaded {
 /// Bad items, unreadable files, and names among the exclusions that do not resolve: what was to be left out must not be
 /// asked by mistake. A target name that does not resolve is a gap.
 pub async fn load(targets: &[String], excluded: &[String]) -> Result<Loaded, LoadError> {
+    load_by(Names::system, targets, excluded).await
+}
+
+async fn load_by(
+    names: impl FnOnce() -> Result<Names, String>,
+    targets: &[String],
+    excluded: &[String],
+) -> Result<Loaded, LoadError> {
     let mut source = Source::default();
     let wanted = source.expand(targets)?;
     let unwanted = source.expand(excluded)?;
-    let mut loaded = Loaded::default();
+    let asked: BTreeSet<String> = [&wanted, &unwanted].into_iter().flatten().filter_map(Wanted::name).collect();
+    let answers = if asked.is_empty() {
+        BTreeMap::new()
+    } else {
+        match names() {
+            Ok(names) => names.resolve_all(asked).await,
+            Err(cause) => asked.into_iter().map(|name| (name, Err(cause.clone()))).collect(),
+        }
+    };
+    assemble(wanted, unwanted, &answers)
+}
 
+/// Answers by name; every name that was wanted or excluded has one.
+type Answers = BTreeMap<String, Result<Resolved, String>>;
+
+fn assemble(
+    wanted: Vec<(Wanted, Origin)>,
+    unwanted: Vec<(Wanted, Origin)>,
+    answers: &Answers,
+) -> Result<Loaded, LoadError> {
+    let mut loaded = Loaded::default();
     let mut ranges = Vec::new();
+    let mut names = BTreeSet::new();
     for (item, _) in wanted {
         match item {
-            Wanted::Range(first, last) => {
-                ranges.push((first, last));
+            Wanted::Range(first, last) => ranges.push((first, last)),
+            Wanted::Name(name) => {
+                names.insert(name);
             }
-            Wanted::Name(name) => match source.resolve(&name).await {
-                Ok(addresses) => {
-                    let list: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-                    loaded.described.push(format!("{name} ({})", list.join(", ")));
-                    for address in addresses {
+        }
+    }
+    loaded.described = TargetSet::from_ranges(ranges.iter().copied()).describe();
+    for name in names {
+        match answer(answers, &name) {
+            Ok(resolved) => {
+                let list: Vec<String> = resolved.addresses.iter().map(IpAddr::to_string).collect();
+                loaded.described.push(format!("{name} ({})", list.join(", ")));
+                loaded.gaps.extend(resolved.missing.as_ref().map(|cause| gap(&name, cause.clone())));
+                for &address in &resolved.addresses {
+                    if is_no_target(address) {
+                        // Beside another address it is no loss: hosts often publish their link-local one too.
+                        let incomplete = resolved.addresses.iter().all(|&address| is_no_target(address));
+                        loaded.gaps.push(Gap { incomplete, ..gap(&name, format!("{address} can be no target")) });
+                    } else {
                         loaded.names.entry(address).or_default().push(name.clone());
                         ranges.push((address, address));
                     }
                 }
-                Err(cause) => loaded.gaps.push(Gap {
-                    what: format!("target {name}"),
-                    cause: format!("the name does not resolve: {cause}"),
-                    settled_by: "its address, or a resolver that knows it".to_owned(),
-                    incomplete: true,
-                }),
-            },
+            }
+            Err(cause) => {
+                loaded.described.push(format!("{name} (does not resolve)"));
+                loaded.gaps.push(gap(&name, format!("the name does not resolve: {cause}")));
+            }
         }
     }
-    let named = TargetSet::from_ranges(loaded.names.keys().map(|&address| (address, address)));
-    let set = TargetSet::from_ranges(ranges);
-    loaded.described.splice(0..0, set.without(&named).describe());
 
     let mut removed = Vec::new();
     for (item, origin) in unwanted {
         match item {
             Wanted::Range(first, last) => removed.push((first, last)),
-            Wanted::Name(name) => match source.resolve(&name).await {
-                Ok(addresses) => removed.extend(addresses.into_iter().map(|address| (address, address))),
-                Err(cause) => return Err(LoadError::Exclusion { name, origin, cause }),
+            Wanted::Name(name) => match answer(answers, &name) {
+                Ok(Resolved { addresses, missing: None }) => {
+                    removed.extend(addresses.into_iter().map(|address| (address, address)));
+                }
+                Ok(Resolved { missing: Some(cause), .. }) | Err(cause) => {
+                    return Err(LoadError::Exclusion { name, origin, cause });
+                }
             },
         }
     }
     let removed = TargetSet::from_ranges(removed);
     loaded.excluded = removed.describe();
-    loaded.set = set.without(&removed);
+    loaded.set = TargetSet::from_ranges(ranges).without(&removed);
+    loaded.names.retain(|address, _| loaded.set.contains(*address));
     Ok(loaded)
+}
+
+fn answer(answers: &Answers, name: &str) -> Result<Resolved, String> {
+    answers.get(name).cloned().unwrap_or_else(|| Err("it was not asked for".to_owned()))
+}
+
+fn gap(name: &str, cause: String) -> Gap {
+    Gap {
+        what: format!("target {name}"),
+        cause,
+        settled_by: "its address, or a resolver that knows it".to_owned(),
+        incomplete: true,
+    }
 }
 
 /// Targets that cannot be made out.
@@ -104,11 +156,19 @@ enum Wanted {
     Name(String),
 }
 
-/// Files, stdin and the resolver, each opened when first needed.
+impl Wanted {
+    fn name((wanted, _): &(Self, Origin)) -> Option<String> {
+        match wanted {
+            Self::Range(..) => None,
+            Self::Name(name) => Some(name.clone()),
+        }
+    }
+}
+
+/// Files and stdin.
 #[derive(Default)]
 struct Source {
     stdin_taken: bool,
-    resolver: Option<TokioResolver>,
 }
 
 impl Source {
@@ -138,12 +198,12 @@ impl Source {
                 return Ok(());
             }
             Item::File(_) | Item::Stdin if depth >= 2 => {
-                return Err(LoadError::Nested { origin: origin.clone(), item: text.to_owned() });
+                return Err(LoadError::Nested { origin: origin.clone(), item: shown(text) });
             }
             Item::File(path) => {
                 let content = std::fs::read_to_string(&path).map_err(|error| LoadError::Read {
                     origin: origin.clone(),
-                    path: path.clone(),
+                    path: shown(&path),
                     error,
                 })?;
                 (path, content)
@@ -166,29 +226,23 @@ impl Source {
         }
         Ok(())
     }
-
-    /// All addresses of a name, sorted; the text of an error is for people.
-    async fn resolve(&mut self, name: &str) -> Result<Vec<IpAddr>, String> {
-        if self.resolver.is_none() {
-            let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-            self.resolver = Some(built.map_err(|error| format!("no resolver: {error}"))?);
-        }
-        let Some(resolver) = &self.resolver else { return Err("no resolver".to_owned()) };
-        let answer = resolver.lookup_ip(name).await.map_err(|error| error.to_string())?;
-        let mut addresses: Vec<IpAddr> = answer.iter().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if addresses.is_empty() { Err("no address".to_owned()) } else { Ok(addresses) }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use crate::targets::names::tests::against_a_server;
+
+    /// Names are asked of a server on loopback.
     async fn load_texts(targets: &[&str], excluded: &[&str]) -> Result<Loaded, LoadError> {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        load(&owned(targets), &owned(excluded)).await
+        let names = against_a_server().await;
+        load_by(|| Ok(names), &owned(targets), &owned(excluded)).await
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[tokio::test]
@@ -222,19 +276,50 @@ mod tests {
 
     #[tokio::test]
     async fn an_unresolvable_target_is_a_gap_and_an_unresolvable_exclusion_an_error() {
-        // RFC 6761 section 6.4: names below .invalid never resolve.
-        let loaded = load_texts(&["no-such-host.invalid", "198.18.0.1"], &[]).await.unwrap();
+        let loaded = load_texts(&["nobody.lan", "198.18.0.1"], &[]).await.unwrap();
         assert_eq!(loaded.set.describe(), ["198.18.0.1"]);
+        assert_eq!(loaded.described, ["198.18.0.1", "nobody.lan (does not resolve)"]);
         assert_eq!(loaded.gaps.len(), 1);
-        assert!(loaded.gaps[0].incomplete && loaded.gaps[0].what.contains("no-such-host.invalid"));
-        let error = load_texts(&["198.18.0.1"], &["no-such-host.invalid"]).await.unwrap_err();
-        assert!(matches!(error, LoadError::Exclusion { .. }), "{error}");
+        assert!(loaded.gaps[0].incomplete && loaded.gaps[0].what.contains("nobody.lan"));
+        // Half an answer is enough to scan by, not to leave out by.
+        let loaded = load_texts(&["half.lan"], &[]).await.unwrap();
+        assert_eq!((loaded.set.describe(), loaded.gaps.len()), (vec!["198.18.0.8".to_owned()], 1));
+        for name in ["nobody.lan", "half.lan", "broken.lan"] {
+            let error = load_texts(&["198.18.0.1"], &[name]).await.unwrap_err();
+            assert!(matches!(&error, LoadError::Exclusion { name: named, .. } if named == name), "{error}");
+        }
+        let without = load_by(|| Err("no resolver".to_owned()), &["a.lan".to_owned()], &[]).await.unwrap();
+        assert!(without.set.is_empty() && without.gaps[0].cause.contains("no resolver"));
     }
 
     #[tokio::test]
-    async fn localhost_comes_with_its_addresses() {
-        let loaded = load_texts(&["localhost"], &[]).await.unwrap();
-        assert!(loaded.set.contains("127.0.0.1".parse().unwrap()));
-        assert!(loaded.described[0].starts_with("localhost ("), "{:?}", loaded.described);
+    async fn names_come_with_their_addresses_and_ranges_stay_as_they_were_asked() {
+        let loaded =
+            load_texts(&["both.lan", "198.18.0.0/24", "BOTH.lan", "files.lan"], &["198.18.0.9"]).await.unwrap();
+        assert_eq!(
+            loaded.described,
+            ["198.18.0.0/24", "both.lan (198.18.0.7, 198.18.0.9, 2001:db8::7)", "files.lan (198.18.7.7, 2001:db8::77)"]
+        );
+        assert_eq!(loaded.set.len(), 256 + 1 + 2 - 1);
+        assert_eq!(loaded.names.get(&ip("198.18.0.7")), Some(&vec!["both.lan".to_owned()]));
+        assert_eq!(loaded.names.get(&ip("198.18.0.9")), None);
+        assert!(loaded.gaps.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_for_what_can_be_no_target_is_a_gap() {
+        let loaded = load_texts(&["local.lan", "198.18.0.1"], &[]).await.unwrap();
+        assert_eq!(loaded.set.describe(), ["198.18.0.1"]);
+        assert_eq!(loaded.gaps.len(), 2);
+        assert!(loaded.gaps.iter().all(|gap| gap.incomplete));
+        let loaded = load_texts(&["mixed.lan"], &[]).await.unwrap();
+        assert_eq!(loaded.set.describe(), ["198.18.0.4"]);
+        assert!(loaded.gaps.len() == 1 && !loaded.gaps[0].incomplete);
+    }
+
+    #[tokio::test]
+    async fn an_exclusion_in_the_other_notation_counts() {
+        let loaded = load_texts(&["198.18.0.4/30"], &["::ffff:198.18.0.6", "mapped.lan"]).await.unwrap();
+        assert_eq!(loaded.set.describe(), ["198.18.0.4", "198.18.0.7"]);
     }
 }

@@ -10,6 +10,8 @@ use ipnetwork::IpNetwork;
 pub struct TargetSet {
     v4: Vec<(u128, u128)>,
     v6: Vec<(u128, u128)>,
+    /// For each range, IPv4 first, the number of addresses before it: a long list is searched once a probe.
+    before: Vec<u128>,
 }
 
 impl TargetSet {
@@ -21,20 +23,29 @@ impl TargetSet {
             let list = if first.is_ipv4() { &mut v4 } else { &mut v6 };
             list.push((number(first), number(last)));
         }
-        Self { v4: merged(v4), v6: merged(v6) }
+        Self::indexed(merged(v4), merged(v6))
+    }
+
+    fn indexed(v4: Vec<(u128, u128)>, v6: Vec<(u128, u128)>) -> Self {
+        let mut sum = 0_u128;
+        let before = v4.iter().chain(&v6).map(|range| {
+            let before = sum;
+            sum = sum.saturating_add(size(*range));
+            before
+        });
+        let before = before.collect();
+        Self { v4, v6, before }
     }
 
     /// This set without the addresses of `other`.
     pub fn without(&self, other: &Self) -> Self {
-        Self { v4: difference(&self.v4, &other.v4), v6: difference(&self.v6, &other.v6) }
+        Self::indexed(difference(&self.v4, &other.v4), difference(&self.v6, &other.v6))
     }
 
     /// Number of addresses. All of IPv6 at once is one more than fits and is given as the largest number.
     pub fn len(&self) -> u128 {
-        let size = |ranges: &[(u128, u128)]| {
-            ranges.iter().fold(0_u128, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
-        };
-        size(&self.v4).saturating_add(size(&self.v6))
+        let last = self.v6.last().or_else(|| self.v4.last());
+        self.before.last().zip(last).map_or(0, |(before, range)| before.saturating_add(size(*range)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,16 +61,13 @@ impl TargetSet {
 
     /// The address at `index`, IPv4 ascending, then IPv6 ascending.
     pub fn nth(&self, index: u128) -> Option<IpAddr> {
-        let mut left = index;
-        for (ranges, is_v4) in [(&self.v4, true), (&self.v6, false)] {
-            for &(first, last) in ranges {
-                if left <= last - first {
-                    return Some(address(first + left, is_v4));
-                }
-                left -= last - first + 1;
-            }
-        }
-        None
+        let at = self.before.partition_point(|&before| before <= index).checked_sub(1)?;
+        let offset = index - self.before[at];
+        let (&(first, last), is_v4) = match self.v4.get(at) {
+            Some(range) => (range, true),
+            None => (self.v6.get(at - self.v4.len())?, false),
+        };
+        (offset <= last - first).then(|| address(first + offset, is_v4))
     }
 
     /// The ranges, first and last address inclusive.
@@ -112,6 +120,11 @@ fn address(number: u128, is_v4: bool) -> IpAddr {
     } else {
         IpAddr::V6(Ipv6Addr::from_bits(number))
     }
+}
+
+/// All of IPv6 is one more than fits.
+const fn size((first, last): (u128, u128)) -> u128 {
+    (last - first).saturating_add(1)
 }
 
 fn merged(mut ranges: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
@@ -192,6 +205,15 @@ mod tests {
         assert!(all.without(&all).is_empty());
         assert_eq!(set(&[("0.0.0.0", "255.255.255.255")]).len(), 1 << 32);
         assert_eq!(set(&[("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]).len(), u128::MAX);
+    }
+
+    #[test]
+    fn indices_go_through_both_families_and_end() {
+        let set = set(&[("2001:db8::1", "2001:db8::2"), ("198.18.0.9", "198.18.0.9"), ("198.18.0.1", "198.18.0.2")]);
+        let all: Vec<String> = (0..6).filter_map(|index| set.nth(index)).map(|address| address.to_string()).collect();
+        assert_eq!(all, ["198.18.0.1", "198.18.0.2", "198.18.0.9", "2001:db8::1", "2001:db8::2"]);
+        assert_eq!(set.nth(u128::MAX), None);
+        assert_eq!(TargetSet::default().nth(0), None);
     }
 
     #[test]

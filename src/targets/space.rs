@@ -1,6 +1,10 @@
 //! Addresses × ports in a new order each round: what a sweep walks. Pure.
+//!
+//! Each pass asks every host once, in an order of the round's own, and each host goes through its ports in shuffled order
+//! from a starting point of its own. So two probes of one host lie as far apart as there are hosts: no host's ICMP budget
+//! meets a burst, a rate is spread over the hosts exactly, and yet one pass does not ask everybody for the same port.
 
-use super::order::Order;
+use super::order::{Order, mix};
 use super::set::TargetSet;
 use crate::model::{Endpoint, PortRanges, ProbeSpace, Transport};
 
@@ -12,15 +16,31 @@ pub struct Space {
     ports: Vec<u16>,
     transport: Transport,
     seed: u64,
+    hosts: u64,
     len: u64,
+    /// The orders of the first rounds; later ones are made when asked for.
+    rounds: Vec<Round>,
 }
 
 impl Space {
     /// The space of `targets` × `ports`. The product was checked by [`guard::check`](super::guard::check) and fits.
     pub fn new(targets: TargetSet, ports: &PortRanges, transport: Transport, seed: u64) -> Self {
         let ports: Vec<u16> = ports.iter().collect();
-        let len = u64::try_from(targets.len().saturating_mul(ports.len() as u128)).unwrap_or(u64::MAX);
-        Self { targets, ports, transport, seed, len }
+        let hosts = u64::try_from(targets.len()).unwrap_or(u64::MAX);
+        let len = hosts.saturating_mul(ports.len() as u64);
+        let rounds = (0..PREPARED_ROUNDS).map(|round| Round::new(hosts, ports.len(), seed, round)).collect();
+        Self { targets, ports, transport, seed, hosts, len, rounds }
+    }
+
+    fn at(&self, round: &Round, position: u64) -> Endpoint {
+        let ports = self.ports.len() as u64;
+        let (pass, lane) = (position / self.hosts, position % self.hosts);
+        let host = round.hosts.at(lane);
+        let start = mix(host ^ round.key) % ports;
+        // Below the number of ports, and so of the table's entries.
+        let port = self.ports[round.ports.at((pass + start) % ports) as usize];
+        let address = self.targets.nth(u128::from(host)).expect("an order of the hosts stays below their number");
+        Endpoint::new(address, self.transport, port)
     }
 }
 
@@ -30,7 +50,7 @@ impl ProbeSpace for Space {
     }
 
     fn addresses(&self) -> u64 {
-        u64::try_from(self.targets.len()).unwrap_or(u64::MAX)
+        self.hosts
     }
 
     fn ports(&self) -> PortRanges {
@@ -48,15 +68,35 @@ impl ProbeSpace for Space {
         Box::new(Self::new(self.targets.clone(), &ports, self.transport, self.seed.rotate_left(7)))
     }
 
+    /// # Panics
+    /// When `position` is not below `len`.
     fn endpoint(&self, round: u32, position: u64) -> Endpoint {
-        let index = Order::new(self.len, self.seed ^ (u64::from(round) << 48)).at(position);
-        let ports = self.ports.len() as u64;
-        // Both indices are inside by construction: `index` is below addresses x ports.
-        let port = self.ports[(index % ports) as usize];
-        let address = self.targets.nth(u128::from(index / ports)).expect("index is below the number of endpoints");
-        Endpoint::new(address, self.transport, port)
+        assert!(position < self.len, "position {position} is outside a space of {}", self.len);
+        match self.rounds.get(round as usize) {
+            Some(prepared) => self.at(prepared, position),
+            None => self.at(&Round::new(self.hosts, self.ports.len(), self.seed, round), position),
+        }
     }
 }
+
+/// The orders of one round.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    hosts: Order,
+    ports: Order,
+    /// Picks where each host starts in the order of ports.
+    key: u64,
+}
+
+impl Round {
+    fn new(hosts: u64, ports: usize, seed: u64, round: u32) -> Self {
+        let key = mix(seed ^ mix(u64::from(round) + 1));
+        Self { hosts: Order::new(hosts, key), ports: Order::new(ports as u64, mix(key)), key: mix(key ^ seed) }
+    }
+}
+
+/// More than a sweep makes as a rule.
+const PREPARED_ROUNDS: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -86,5 +126,47 @@ mod tests {
         for position in (0..space.len()).step_by(100_000_007) {
             assert!(targets.contains(space.endpoint(0, position).address));
         }
+    }
+
+    fn class_c(ports: &str) -> Space {
+        let targets = TargetSet::from_ranges([("198.18.0.0".parse().unwrap(), "198.18.0.255".parse().unwrap())]);
+        Space::new(targets, &ports.parse().unwrap(), Transport::Tcp, 3)
+    }
+
+    #[test]
+    fn late_rounds_have_their_order_too() {
+        let space = class_c("1-10");
+        let round = |round| (0..space.len()).map(|position| space.endpoint(round, position)).collect::<Vec<_>>();
+        for late in [7, 8, 1000] {
+            assert_eq!(round(late).iter().collect::<HashSet<_>>().len(), 2560);
+            assert_ne!(round(late), round(late + 1));
+        }
+    }
+
+    #[test]
+    fn no_host_meets_a_burst() {
+        let space = class_c("1-1000");
+        let mut last = std::collections::HashMap::new();
+        for position in 0..space.len() {
+            let address = space.endpoint(0, position).address;
+            if let Some(before) = last.insert(address, position) {
+                assert_eq!(position - before, 256, "{address} is asked again too soon");
+            }
+        }
+    }
+
+    #[test]
+    fn one_pass_does_not_ask_everybody_for_one_port() {
+        let space = class_c("1-1000");
+        let ports: HashSet<u16> = (0..256).map(|position| space.endpoint(0, position).port).collect();
+        // About 226 different ones are expected of 256 picks among 1000.
+        assert!(ports.len() > 180, "{} different ports", ports.len());
+    }
+
+    #[test]
+    fn no_hosts_or_no_ports_make_an_empty_space() {
+        assert!(class_c("").is_empty());
+        assert!(Space::new(TargetSet::default(), &PortRanges::from_ports([1]), Transport::Udp, 0).is_empty());
+        assert!(class_c("1-10").restricted(&PortRanges::from_ports([11])).is_empty());
     }
 }

@@ -218,6 +218,14 @@ fn rate_of(settings: &ConnectSettings, hosts: u64) -> f64 {
 
 fn pressure_gaps(before: Pressure, after: Pressure) -> Vec<Gap> {
     let mut gaps = Vec::new();
+    if !after.neighbours_known {
+        gaps.push(Gap {
+            what: "whether this machine's neighbour table overflowed".to_owned(),
+            cause: "its counters are not shown in this network namespace".to_owned(),
+            settled_by: "a run outside of namespaces, or as root".to_owned(),
+            incomplete: false,
+        });
+    }
     let overflows = after.neighbour_overflows.saturating_sub(before.neighbour_overflows);
     if overflows > 0 {
         gaps.push(Gap {

@@ -254,6 +254,9 @@ impl Worker {
 
     /// Whether an endpoint of this worker is to be asked in this round.
     fn wants(&self, endpoint: Endpoint) -> bool {
+        if self.settings.own.iter().any(|own| own.is_broadcast(endpoint.address)) {
+            return false;
+        }
         if self.round.number == 0 {
             return true;
         }

@@ -1,0 +1,150 @@
+//! The host report of a listing while it is being read.
+
+use std::collections::BTreeSet;
+
+use super::error::command;
+use super::rows::Row;
+use crate::host::client;
+use crate::model::Transport;
+use crate::model::host_report::{HostReport, Listener, Namespace, Privileges, SCHEMA, Source};
+use crate::model::report::{Gap, Tool};
+
+/// Collects listeners and gaps; [`Draft::finish`] adds what every listing of this kind cannot show.
+#[derive(Debug)]
+pub(super) struct Draft {
+    source: Source,
+    pub listeners: Vec<Listener>,
+    pub namespaces: Vec<Namespace>,
+    pub gaps: Vec<Gap>,
+}
+
+impl Draft {
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, listeners: Vec::new(), namespaces: Vec::new(), gaps: Vec::new() }
+    }
+
+    /// Lines that were taken for neither row nor header.
+    pub(super) fn strange(&mut self, lines: &[Row]) {
+        let Some(first) = lines.first() else { return };
+        self.gaps.push(Gap {
+            what: format!("{} lines of the listing, first line {}", lines.len(), first.line),
+            cause: format!("not a row of {}", self.source.as_str()),
+            settled_by: format!("the unedited output of `{}`", command(self.source)),
+            incomplete: false,
+        });
+    }
+
+    pub(super) fn finish(mut self) -> HostReport {
+        client::mark(&mut self.listeners, |_| client::DEFAULT_EPHEMERAL);
+        self.listeners.sort_by(|a, b| {
+            let key = |listener: &Listener| {
+                (listener.namespace.clone(), listener.transport, listener.port, listener.address, listener.pid)
+            };
+            key(a).cmp(&key(b))
+        });
+        self.listeners.dedup();
+        self.limits();
+        HostReport {
+            schema: SCHEMA.to_owned(),
+            tool: Tool::this(),
+            id: UNKNOWN_ID.to_owned(),
+            hostname: None,
+            collected_at: None,
+            source: self.source,
+            privileges: Privileges::default(),
+            addresses: Vec::new(),
+            namespaces: self.namespaces,
+            listeners: self.listeners,
+            containers: Vec::new(),
+            published: Vec::new(),
+            os: None,
+            gaps: self.gaps,
+        }
+    }
+
+    fn limits(&mut self) {
+        let name = self.source.as_str();
+        let native = "`postern host` on the machine, as root";
+        let mut gap = |what: String, cause: String, settled_by: &str| {
+            self.gaps.push(Gap { what, cause, settled_by: settled_by.to_owned(), incomplete: false });
+        };
+        gap(
+            "when the listing was taken, and the host's own addresses".to_owned(),
+            format!("{name} does not say"),
+            native,
+        );
+        let others = match self.source {
+            Source::Osquery => "osquery sees only the namespaces of processes that it may look into",
+            _ => "the listing shows the namespace that it was taken in",
+        };
+        gap("sockets in other network namespaces (containers)".to_owned(), others.to_owned(), native);
+        let wildcards: BTreeSet<u16> = self
+            .listeners
+            .iter()
+            .filter(|listener| {
+                listener.v6only.is_none() && listener.address.is_ipv6() && listener.address.is_unspecified()
+            })
+            .map(|listener| listener.port)
+            .collect();
+        if !wildcards.is_empty() {
+            let settled =
+                if self.source == Source::Ss { native } else { "`ss -tulpn`, or `postern host` on the machine" };
+            gap(
+                format!("whether the IPv6 sockets on port {} take IPv4 too", list(&wildcards)),
+                format!("{name} does not show v6-only"),
+                settled,
+            );
+        }
+        if self.source != Source::Ss {
+            gap(
+                "which sockets are bound to one interface only (SO_BINDTODEVICE)".to_owned(),
+                format!("{name} does not show it"),
+                "`ss -tulpn`, or `postern host` on the machine",
+            );
+        }
+        let total = self.listeners.len();
+        let nameless = self.listeners.iter().filter(|one| one.pid.is_some() && one.process.is_none()).count();
+        if nameless > 0 {
+            gap(
+                format!("the names of the owners of {nameless} of {total} sockets"),
+                "only their pids are in the listing".to_owned(),
+                "a join with osquery's processes table (name, path), or `postern host` on the machine",
+            );
+        }
+        let unowned = self.listeners.iter().filter(|one| one.pid.is_none() && one.process.is_none()).count();
+        if unowned > 0 {
+            gap(
+                format!("the owners of {unowned} of {total} sockets"),
+                format!("{name} did not name them: taken without root, or held by the kernel"),
+                &format!("`{}` as root", command(self.source)),
+            );
+        }
+        // lsof goes by process and so leaves out, without a word, what belongs to processes it may not look into.
+        if self.source == Source::Lsof {
+            let users: BTreeSet<&str> = self.listeners.iter().filter_map(|one| one.user.as_deref()).collect();
+            if users.len() == 1 && !users.contains("root") {
+                gap(
+                    "sockets of other users".to_owned(),
+                    "every row is of one user: lsof was hardly run as root".to_owned(),
+                    &format!("`{}` as root", command(self.source)),
+                );
+            }
+        }
+    }
+}
+
+/// `80, 443`; at most sixteen.
+fn list(ports: &BTreeSet<u16>) -> String {
+    let shown: Vec<String> = ports.iter().take(SHOWN_PORTS).map(u16::to_string).collect();
+    let more = if ports.len() > SHOWN_PORTS { ", …" } else { "" };
+    shown.join(", ") + more
+}
+
+/// How a row's transport is written in messages: `80/tcp`.
+pub(super) fn port_of(port: u16, transport: Transport) -> String {
+    format!("{port}/{transport}")
+}
+
+const SHOWN_PORTS: usize = 16;
+/// A listing does not say whose it is.
+const UNKNOWN_ID: &str = "unknown";

@@ -1,0 +1,295 @@
+//! The report for people: hosts worst first, then findings with what to do, then what was not looked at.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+pub use super::layout::TableStyle;
+
+use super::escape;
+use super::layout::{BOLD, Cell, Columns, DIM, PLAIN, severity_style, verdict_style};
+use crate::model::host_report::Listener;
+use crate::model::report::{EndpointEntry, Host, PortGroup, Status, VantageKind};
+use crate::model::{Access, Finding, PortRanges, PortState, Reason, Report, Service, Severity, Verdict};
+
+/// Writes the whole report.
+pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let own: Vec<&str> = report
+        .run
+        .vantages
+        .iter()
+        .filter(|vantage| vantage.kind == VantageKind::Own)
+        .map(|vantage| vantage.name.as_str())
+        .collect();
+    let mut worst: HashMap<String, Severity> = HashMap::new();
+    for finding in &report.findings {
+        let known = worst.entry(finding.endpoint.clone()).or_insert(finding.severity);
+        *known = finding.severity.max(*known);
+    }
+    let severity_of = |host: &Host| {
+        let by_endpoint = host.endpoints.iter().filter_map(|entry| worst.get(&entry.endpoint().to_string()));
+        by_endpoint.chain(worst.get(&host.address.to_string())).max().copied()
+    };
+    let mut hosts: Vec<&Host> = report.hosts.iter().collect();
+    hosts.sort_by_key(|host| (Reverse(severity_of(host)), host.address));
+    for host in hosts {
+        write_host(host, &own, style, to)?;
+    }
+    if !report.findings.is_empty() {
+        writeln!(to, "{}", style.paint(BOLD, "FINDINGS"))?;
+        for finding in &report.findings {
+            write_finding(finding, style, to)?;
+            writeln!(to)?;
+        }
+    }
+    write_gaps(report, style, to)?;
+    write_summary(report, &own, style, to)
+}
+
+fn write_host(host: &Host, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let mut title = style.paint(BOLD, &host.address.to_string());
+    for name in &host.names {
+        title.push_str(&format!("  {}", escape::text(name, 80)));
+    }
+    if host.id != host.address.to_string() {
+        title.push_str(&format!("  host {}", escape::text(&host.id, 60)));
+    }
+    if let Some(mac) = &host.mac {
+        title.push_str(&format!("  {}", escape::text(mac, 20)));
+    }
+    writeln!(to, "{title}")?;
+    if host.endpoints.iter().any(|entry| entry.seen_from.iter().any(|vantage| own.contains(&vantage.as_str()))) {
+        style.write_wrapped(
+            "  ",
+            "seen over lo only: a host that scans itself skips the rules for packets from outside; this is not what a \
+             neighbour sees",
+            to,
+        )?;
+    }
+    let judged = host.endpoints.iter().any(|entry| entry.verdict.is_some());
+    if !host.endpoints.is_empty() {
+        let header: &[&str] = if judged {
+            &["PORT", "STATE", "SERVICE", "ACCESS", "VERDICT", "OWNER"]
+        } else {
+            &["PORT", "STATE", "SERVICE", "ACCESS"]
+        };
+        let mut columns = Columns::new(header);
+        for entry in &host.endpoints {
+            columns.row(row(entry, host, judged));
+        }
+        columns.write(style, to)?;
+    }
+    for entry in &host.endpoints {
+        write_reasons(entry, style, to)?;
+    }
+    for group in &host.other_ports {
+        write_group(group, style, to)?;
+    }
+    writeln!(to)
+}
+
+fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
+    let mut port = format!("{}/{}", entry.port, entry.transport);
+    if entry.address != host.address {
+        port = format!("{} {port}", entry.address);
+    }
+    let plain = entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::UdpReply);
+    let state = if plain { entry.state.to_string() } else { format!("{} ({})", entry.state, entry.reason) };
+    let service = entry.service.as_ref();
+    let mut row = vec![
+        (port, PLAIN),
+        (state, PLAIN),
+        (service.map(service_text).unwrap_or_default(), PLAIN),
+        service.map_or_else(|| (String::new(), PLAIN), access_cell),
+    ];
+    if judged {
+        row.push(
+            entry
+                .verdict
+                .map_or_else(|| (String::new(), PLAIN), |verdict| (verdict.to_string(), verdict_style(verdict))),
+        );
+        row.push((entry.listener.as_ref().map(owner_text).unwrap_or_default(), PLAIN));
+    }
+    row
+}
+
+fn service_text(service: &Service) -> String {
+    let mut text = escape::text(&service.name, 40);
+    if let Some(product) = service.product.as_deref().filter(|product| !product.eq_ignore_ascii_case(&service.name)) {
+        text.push_str(&format!(" {}", escape::text(product, 60)));
+    }
+    if let Some(version) = &service.version {
+        text.push_str(&format!(" {}", escape::text(version, 60)));
+    }
+    if service.tls.is_some() {
+        text.push_str(" (TLS)");
+    }
+    text
+}
+
+fn access_cell(service: &Service) -> Cell {
+    let style = match service.access {
+        Access::Unauthenticated => severity_style(service.severity),
+        Access::Unknown => DIM,
+        _ => PLAIN,
+    };
+    (service.access.to_string(), style)
+}
+
+/// Who holds the socket: process, pid, user, unit, container.
+pub(super) fn owner_text(listener: &Listener) -> String {
+    let mut text = listener.process.as_deref().map_or_else(|| "unknown".to_owned(), |name| escape::text(name, 40));
+    if let Some(pid) = listener.pid {
+        text.push_str(&format!("[{pid}]"));
+    }
+    if let Some(user) = &listener.user {
+        text.push_str(&format!(" {}", escape::text(user, 32)));
+    }
+    if let Some(container) = &listener.container {
+        text.push_str(&format!(" container {}", escape::text(container, 40)));
+    } else if let Some(unit) = &listener.unit {
+        text.push_str(&format!(" {}", escape::text(unit, 48)));
+    }
+    text
+}
+
+/// The reasons of what is not as it should be; and what an identified service said.
+fn write_reasons(entry: &EndpointEntry, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let quiet = matches!(entry.verdict, None | Some(Verdict::Closed | Verdict::LocalOnly));
+    let lead = format!("  {}/{} ", entry.port, entry.transport);
+    let mut lines: Vec<String> = Vec::new();
+    if !quiet {
+        lines.extend(entry.also.iter().map(|reason| escape::text(reason, 400)));
+    }
+    if let Some(service) = &entry.service {
+        if service.name != "unknown" && !service.summary.is_empty() {
+            lines.push(escape::text(&service.summary, 400));
+        }
+        for (key, value) in &service.details {
+            lines.push(format!("{}: {}", escape::text(key, 40), escape::text(value, 300)));
+        }
+    }
+    lines.extend(entry.path.iter().map(|step| escape::text(step, 300)));
+    for (position, line) in lines.iter().enumerate() {
+        let lead = if position == 0 { lead.clone() } else { " ".repeat(lead.len()) };
+        style.write_wrapped(&lead, line, to)?;
+    }
+    Ok(())
+}
+
+fn write_group(group: &PortGroup, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let count = group.ports.parse::<PortRanges>().map_or(0, |ports| ports.len());
+    let offender = group.offender.map(|offender| format!(" by {offender}")).unwrap_or_default();
+    let mut ports = group.ports.clone();
+    if ports.len() > 60 {
+        let cut = ports[..60].rfind(',').unwrap_or(60);
+        ports.truncate(cut);
+        ports.push_str(",…");
+    }
+    let text = format!("{count} {} {} ({}{offender}): {ports}", group.transport, group.state, group.reason);
+    style.write_wrapped("  ", &text, to)
+}
+
+fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let severity = style.paint(severity_style(finding.severity), &format!("{:<8}", finding.severity.as_str()));
+    writeln!(
+        to,
+        "{severity} {}  {}",
+        style.paint(BOLD, &escape::text(&finding.endpoint, 80)),
+        escape::text(&finding.title, 200)
+    )?;
+    for why in &finding.why {
+        style.write_wrapped("         why   ", &escape::text(why, 600), to)?;
+    }
+    let triage = &finding.triage;
+    let answers = [
+        ("stop", &triage.disable),
+        ("bind", &triage.bind),
+        ("auth", &triage.authenticate),
+        ("limit", &triage.restrict),
+        ("flaws", &triage.known_flaws),
+        ("block", &triage.firewall),
+    ];
+    for (question, answer) in answers {
+        if !answer.is_empty() {
+            style.write_wrapped(&format!("         {question:<5} "), &escape::text(answer, 600), to)?;
+        }
+    }
+    if finding.confidence != crate::model::Confidence::Certain {
+        writeln!(to, "         {}", style.paint(DIM, &format!("confidence: {}", finding.confidence)))?;
+    }
+    Ok(())
+}
+
+fn write_gaps(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    for (incomplete, title) in [(true, "NOT LOOKED AT"), (false, "COULD NOT KNOW")] {
+        let mut gaps = report.run.gaps.iter().filter(|gap| gap.incomplete == incomplete).peekable();
+        if gaps.peek().is_none() {
+            continue;
+        }
+        writeln!(to, "{}", style.paint(BOLD, title))?;
+        for gap in gaps {
+            let text = format!(
+                "{}: {}; settled by {}",
+                escape::text(&gap.what, 200),
+                escape::text(&gap.cause, 400),
+                escape::text(&gap.settled_by, 200)
+            );
+            style.write_wrapped("  - ", &text, to)?;
+        }
+        writeln!(to)?;
+    }
+    Ok(())
+}
+
+fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let open = report.hosts.iter().flat_map(|host| &host.endpoints).filter(|entry| entry.state == PortState::Open);
+    let mut text = format!("{} hosts answered, {} endpoints are open", report.hosts.len(), open.count());
+    if !report.silent.is_empty() {
+        let shown: Vec<&str> = report.silent.iter().take(6).map(String::as_str).collect();
+        let more = if report.silent.len() > shown.len() { ", …" } else { "" };
+        text.push_str(&format!("; silent: {}{more}", shown.join(", ")));
+    }
+    style.write_wrapped("", &text, to)?;
+    if let Some(sweep) = &report.run.sweep {
+        let mut text = format!(
+            "{} probes, {} answers, {} rounds, {:.0} probes/s by {}",
+            sweep.probes_sent, sweep.replies, sweep.rounds, sweep.packets_per_second, sweep.engine
+        );
+        if let Some(recall) = sweep.recall {
+            text.push_str(&format!(
+                "; of the ports that would answer {:.2} % were found (at least {:.2} %)",
+                recall.estimate * 100.0,
+                recall.lower * 100.0
+            ));
+        }
+        let vantages: Vec<&str> = report.run.vantages.iter().map(|vantage| vantage.name.as_str()).collect();
+        text.push_str(&format!(
+            "; seen from {}",
+            if vantages.is_empty() { "nowhere".to_owned() } else { vantages.join(", ") }
+        ));
+        style.write_wrapped("", &text, to)?;
+    }
+    if !own.is_empty() {
+        style.write_wrapped(
+            "",
+            "This host's own addresses were scanned from itself: that is not the outside view. Scan it from another host.",
+            to,
+        )?;
+    }
+    let counts: Vec<String> = Severity::ALL
+        .into_iter()
+        .filter_map(|severity| {
+            let count = report.findings.iter().filter(|finding| finding.severity == severity).count();
+            (count > 0).then(|| style.paint(severity_style(severity), &format!("{count} {severity}")))
+        })
+        .collect();
+    let findings = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
+    let incomplete = report.run.gaps.iter().any(|gap| gap.incomplete);
+    let status = match (report.run.status, incomplete) {
+        (Status::Interrupted, _) => "INTERRUPTED: the rest was not looked at",
+        (Status::Complete, true) => "INCOMPLETE: see what was not looked at",
+        (Status::Complete, false) => "everything asked for was looked at",
+    };
+    writeln!(to, "{findings}; {status}")
+}

@@ -1,0 +1,81 @@
+//! Why a command could not do its work, and which exit code says so.
+
+use std::io;
+
+use super::sink::SinkError;
+use crate::cli::{Exit, UsageError};
+use crate::host;
+use crate::net::NetlinkError;
+use crate::probe::{CatalogueError, DefinitionError, ExampleFailure, ProberError};
+use crate::report::json::ReadError;
+use crate::targets::ports::PortsError;
+use crate::targets::{GuardError, LoadError};
+
+/// A command that could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    #[error(transparent)]
+    Targets(#[from] LoadError),
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error("no address is left to ask; hint: are all targets excluded?")]
+    NoTargets,
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error(transparent)]
+    Example(#[from] ExampleFailure),
+    #[error("{file}: {missing}; hint: `postern probes show etcd` is a complete definition")]
+    IncompleteDefinition { file: String, missing: String },
+    #[error("no definition is called `{name}`; hint: `postern probes list` names them")]
+    NoSuchProbe { name: String },
+    #[error("{0}")]
+    HostReport(host::ReadError),
+    #[error(transparent)]
+    Listing(#[from] host::listing::ListingError),
+    #[error(transparent)]
+    Scan(ReadError),
+    #[error("cannot read {name}: {error}; hint: is it a file that you may read?")]
+    Read { name: String, error: io::Error },
+    #[error("{0}")]
+    Collect(String),
+    #[error(transparent)]
+    Prober(#[from] ProberError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("cannot listen for Ctrl-C: {0}; hint: is a seccomp filter at work?")]
+    Signals(io::Error),
+    #[error("cannot write to stdout: {0}; hint: is the other end of the pipe still there?")]
+    Stdout(io::Error),
+}
+
+impl RunError {
+    /// What the operator wrote is wrong usage; all else is failure.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_)
+            | Self::Targets(_)
+            | Self::Ports(_)
+            | Self::Guard(_)
+            | Self::NoTargets
+            | Self::Catalogue(_)
+            | Self::Definition(_)
+            | Self::Example(_)
+            | Self::IncompleteDefinition { .. }
+            | Self::NoSuchProbe { .. }
+            | Self::HostReport(_)
+            | Self::Listing(_)
+            | Self::Scan(_)
+            | Self::Read { .. } => Exit::Usage,
+            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
+            _ => Exit::Failed,
+        }
+    }
+}

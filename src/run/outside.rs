@@ -1,0 +1,286 @@
+//! The outside view: sweeps, probes what is open while the sweep goes on, and assembles the hosts of a report.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::assemble::{self, Outside};
+use super::interrupt::Interrupt;
+use super::link_local;
+use super::progress::ProgressBar;
+use super::sink::Sink;
+use crate::model::report::{EndpointEntry, Gap, Host, Sweep, Vantage, VantageKind};
+use crate::model::{Endpoint, Observation, Payloads, PortRanges, ProbeSpace as _, Service, Transport};
+use crate::net::OwnAddress;
+use crate::net::addresses::neighbour_macs;
+use crate::net::limits::raise_descriptors;
+use crate::probe::Prober;
+use crate::sweep::connect::{self, ConnectSettings};
+use crate::sweep::datagram::{self, DatagramSettings};
+use crate::sweep::{SweepEvent, SweepResult};
+use crate::targets::{Space, TargetSet};
+
+/// What to look at, and with what.
+#[derive(Debug)]
+pub struct Look {
+    pub targets: TargetSet,
+    pub names: BTreeMap<IpAddr, Vec<String>>,
+    pub tcp: PortRanges,
+    pub udp: PortRanges,
+    pub connect: ConnectSettings,
+    /// `None`: states only.
+    pub prober: Option<Prober>,
+    /// What the UDP sweep sends.
+    pub payloads: Arc<dyn Payloads>,
+    pub own: Vec<OwnAddress>,
+    pub seed: u64,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Seen {
+    pub hosts: Vec<Host>,
+    pub silent: Vec<String>,
+    pub sweep: Sweep,
+    pub vantages: Vec<Vantage>,
+    pub gaps: Vec<Gap>,
+    pub interrupted: bool,
+}
+
+/// Services asked at once.
+const PROBES_AT_ONCE: usize = 128;
+
+/// Open ports asked on one address: behind a middlebox that accepts everything there may be 65,535.
+const PROBES_PER_HOST: usize = 256;
+
+/// Name of the vantage that is this machine's loopback.
+pub const SELF_VANTAGE: &str = "self";
+
+/// Looks at everything in `look`, unless `interrupt` is raised: then what was found until then is returned.
+pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &Interrupt) -> Seen {
+    let descriptors = raise_descriptors();
+    let own: BTreeSet<IpAddr> = look.own.iter().map(|own| own.address).collect();
+    let (vantages, vantage_names) = vantages(&look);
+    let vantage_of = |address: IpAddr| {
+        if own.contains(&address) || address.is_loopback() {
+            SELF_VANTAGE.to_owned()
+        } else {
+            vantage_names.get(&address.is_ipv4()).cloned().unwrap_or_else(|| "default".to_owned())
+        }
+    };
+
+    let mut outside = Outside { names: look.names.clone(), ..Outside::default() };
+    let mut gaps = Vec::new();
+    let mut sweep = empty_sweep();
+    let mut interrupted = false;
+    for (transport, ports) in [(Transport::Tcp, &look.tcp), (Transport::Udp, &look.udp)] {
+        if ports.is_empty() || look.targets.is_empty() || interrupt.is_raised() {
+            interrupted |= interrupt.is_raised();
+            continue;
+        }
+        let space = Space::new(look.targets.clone(), ports, transport, look.seed ^ ports.len() as u64);
+        progress.begin(transport, space.len());
+        let (events, found) = mpsc::channel(4096);
+        let asked = ask_found(found, look.prober.clone(), Reporter { sink, progress, vantage_of: &vantage_of });
+        let swept = tokio::task::spawn_blocking({
+            let cancel = interrupt.flag();
+            let connect = look.connect.clone();
+            let living = outside.living.clone();
+            let payloads = Some(Arc::clone(&look.payloads));
+            move || match transport {
+                Transport::Tcp => connect::sweep(&space, &connect, descriptors, &events, &cancel),
+                Transport::Udp => {
+                    let settings = DatagramSettings { own: connect.own.clone(), rate: connect.rate, payloads, living };
+                    datagram::sweep(&space, &settings, &events, &cancel)
+                }
+            }
+        });
+        let (swept, (services, skipped)) = tokio::join!(swept, asked);
+        match swept {
+            Ok(result) => {
+                interrupted |= result.interrupted;
+                add(&mut sweep, &result);
+                gaps.extend(result.gaps);
+                outside.living.extend(result.living);
+                outside.observations.extend(result.observations);
+                outside.groups.extend(result.groups);
+            }
+            Err(panic) => gaps.push(Gap {
+                what: format!("the {transport} sweep"),
+                cause: format!("it stopped by a fault of this program: {panic}"),
+                settled_by: "a report of this fault".to_owned(),
+                incomplete: true,
+            }),
+        }
+        outside.services.extend(services);
+        gaps.extend(skipped.into_iter().map(|(address, count)| Gap {
+            what: format!("{count} open ports of {address} were not asked what they are"),
+            cause: format!("more than {PROBES_PER_HOST} ports of it are open"),
+            settled_by: "a scan of the ports in question".to_owned(),
+            incomplete: false,
+        }));
+    }
+    if let Some(prober) = &look.prober
+        && look.udp.contains(link_local::PORT)
+        && !interrupt.is_raised()
+    {
+        gaps.extend(link_local::ask(&look, prober, &mut outside).await);
+    }
+    progress.finish();
+    outside.macs = neighbour_macs().unwrap_or_default();
+    let silent = look.targets.silent(&outside.living);
+    let hosts = assemble::hosts(outside, vantage_of);
+    Seen { hosts, silent, sweep, vantages, gaps, interrupted }
+}
+
+/// Where an open endpoint is told of while the sweep goes on.
+struct Reporter<'a, F> {
+    sink: &'a Sink,
+    progress: &'a ProgressBar,
+    vantage_of: &'a F,
+}
+
+/// Asks every open endpoint what it is, as the sweep finds it. Returns the services, and by address how many endpoints
+/// were beyond [`PROBES_PER_HOST`].
+async fn ask_found<F: Fn(IpAddr) -> String>(
+    mut found: mpsc::Receiver<SweepEvent>,
+    prober: Option<Prober>,
+    reporter: Reporter<'_, F>,
+) -> (HashMap<Endpoint, Service>, BTreeMap<IpAddr, usize>) {
+    let room = Arc::new(Semaphore::new(PROBES_AT_ONCE));
+    let mut services = HashMap::new();
+    let mut per_host: HashMap<IpAddr, usize> = HashMap::new();
+    let mut skipped: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    let mut asking: JoinSet<(Observation, Option<Service>)> = JoinSet::new();
+    let mut sweeping = true;
+    while sweeping || !asking.is_empty() {
+        tokio::select! {
+            event = found.recv(), if sweeping => match event {
+                None => sweeping = false,
+                Some(SweepEvent::Progress(at)) => reporter.progress.update(at),
+                Some(SweepEvent::Found(observation)) => {
+                    let address = observation.endpoint.address;
+                    let asked = per_host.entry(address).or_default();
+                    *asked += 1;
+                    let prober = match &prober {
+                        Some(prober) if *asked <= PROBES_PER_HOST => Some(prober.clone()),
+                        Some(_) => {
+                            *skipped.entry(address).or_default() += 1;
+                            None
+                        }
+                        None => None,
+                    };
+                    let room = Arc::clone(&room);
+                    asking.spawn(async move {
+                        let Some(prober) = prober else { return (observation, None) };
+                        // The semaphore is never closed.
+                        let _permit = room.acquire_owned().await;
+                        let service = match observation.endpoint.transport {
+                            Transport::Tcp => Some(prober.tcp(observation.endpoint).await),
+                            Transport::Udp => prober.udp(observation.endpoint).await,
+                        };
+                        (observation, service)
+                    });
+                }
+            },
+            Some(done) = asking.join_next(), if !asking.is_empty() => {
+                let Ok((observation, service)) = done else { continue };
+                reporter.progress.asked();
+                reporter.sink.endpoint(&entry(&observation, service.as_ref(), (reporter.vantage_of)(observation.endpoint.address)));
+                if let Some(service) = service {
+                    services.insert(observation.endpoint, service);
+                }
+            }
+        }
+    }
+    (services, skipped)
+}
+
+fn entry(observation: &Observation, service: Option<&Service>, vantage: String) -> EndpointEntry {
+    let Endpoint { address, transport, port } = observation.endpoint;
+    EndpointEntry {
+        address,
+        transport,
+        port,
+        state: observation.state,
+        reason: observation.reason,
+        evidence: observation.evidence.clone(),
+        seen_from: vec![vantage],
+        via: None,
+        service: service.cloned(),
+        listener: None,
+        verdict: None,
+        also: Vec::new(),
+        intent: None,
+        path: Vec::new(),
+    }
+}
+
+/// The vantages from which the targets are seen, and the outside one's name by family (`true` is IPv4).
+fn vantages(look: &Look) -> (Vec<Vantage>, HashMap<bool, String>) {
+    let own: BTreeSet<IpAddr> = look.own.iter().map(|own| own.address).collect();
+    let is_own = |address: &IpAddr| own.contains(address) || address.is_loopback();
+    let mut vantages = Vec::new();
+    let mut names = HashMap::new();
+    let any_own = own.iter().any(|address| look.targets.contains(*address))
+        || look.targets.ranges().any(|(first, _)| first.is_loopback());
+    let foreign = |ipv4: bool| {
+        look.targets.ranges().find_map(|(first, last)| {
+            let candidate = if is_own(&first) { last } else { first };
+            (candidate.is_ipv4() == ipv4 && !is_own(&candidate)).then_some(candidate)
+        })
+    };
+    let mut by_interface: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for ipv4 in [true, false] {
+        let Some(target) = foreign(ipv4) else { continue };
+        let source = super::source::source_towards(target);
+        let interface = source
+            .and_then(|source| look.own.iter().find(|own| own.address == source))
+            .map_or_else(|| "default".to_owned(), |own| own.interface.clone());
+        by_interface.entry(interface.clone()).or_default().extend(source);
+        names.insert(ipv4, interface);
+    }
+    for (interface, source) in by_interface {
+        vantages.push(Vantage {
+            name: interface.clone(),
+            kind: VantageKind::Interface,
+            interface: (interface != "default").then_some(interface),
+            source,
+        });
+    }
+    if any_own {
+        vantages.push(Vantage {
+            name: SELF_VANTAGE.to_owned(),
+            kind: VantageKind::Own,
+            interface: Some("lo".to_owned()),
+            source: Vec::new(),
+        });
+    }
+    (vantages, names)
+}
+
+fn empty_sweep() -> Sweep {
+    Sweep {
+        engine: "connect".to_owned(),
+        transmit: "kernel".to_owned(),
+        probes_sent: 0,
+        replies: 0,
+        rounds: 0,
+        packets_per_second: 0.0,
+        dropped_replies: 0,
+        recall: None,
+    }
+}
+
+/// Adds a transport's sweep to the whole: numbers add up, rounds and rate are the larger ones, recall is TCP's.
+fn add(sweep: &mut Sweep, result: &SweepResult) {
+    sweep.probes_sent += result.stats.probes_sent;
+    sweep.replies += result.stats.replies;
+    sweep.dropped_replies += result.stats.dropped_replies;
+    sweep.rounds = sweep.rounds.max(result.stats.rounds);
+    sweep.packets_per_second = sweep.packets_per_second.max(result.stats.packets_per_second);
+    sweep.recall = sweep.recall.or(result.stats.recall);
+}

@@ -1,0 +1,106 @@
+//! The command line as users meet it: help, exit codes, errors, offline commands. Sends nothing.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test driver: it runs the program; a failure of its own is a failed test"
+)]
+
+use std::process::Output;
+
+use assert_cmd::Command;
+
+fn postern(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_postern")).args(args).env_remove("NO_COLOR").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn help_of_every_command() {
+    for command in ["audit", "scan", "host", "correlate", "probes"] {
+        let output = postern(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0));
+        insta::assert_snapshot!(format!("help-{command}"), stdout(&output));
+    }
+    insta::assert_snapshot!("help", stdout(&postern(&["--help"])));
+}
+
+#[test]
+fn wrong_usage_is_2_and_names_the_value() {
+    for (args, part) in [
+        (&["scan"][..], "<TARGET>"),
+        (&["scan", "198.18.0.300"], "`198.18.0.300`"),
+        (&["scan", "198.18.0.0/33"], "`198.18.0.0/33`"),
+        (&["scan", "@/nonexistent"], "/nonexistent"),
+        (&["scan", "203.0.113.9"], "--allow-public"),
+        (&["scan", "198.18.0.1", "-p", "80,http"], "`http`"),
+        (&["scan", "198.18.0.1", "-o", "xml"], "`xml`"),
+        (&["scan", "198.18.0.1", "--rate", "fast"], "`fast`"),
+        (&["scan", "198.18.0.1", "--fail-on", "bad"], "`bad`"),
+        (&["scan", "198.18.0.1", "--exclude", "198.18.0.0/24"], "excluded"),
+        (&["scan", "198.18.0.1", "--exclude", "no-such-host.invalid"], "no-such-host.invalid"),
+        (&["audit", "198.18.0.1", "--host-report", "/nonexistent"], "/nonexistent"),
+        (&["correlate", "--scan", "Cargo.toml", "--host-report", "Cargo.toml"], "Cargo.toml"),
+        (&["probes", "show", "nothing"], "`nothing`"),
+        (&["probes", "check", "Cargo.toml"], "Cargo.toml"),
+    ] {
+        let output = postern(args);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.contains(part), "{args:?}: {message}");
+        assert!(message.to_lowercase().contains("hint") || message.contains("Usage"), "{args:?}: {message}");
+        assert!(output.stdout.is_empty(), "{args:?}: results on stdout");
+    }
+}
+
+#[test]
+fn a_plan_sends_nothing_and_is_lazy() {
+    let output = postern(&["scan", "198.18.0.0/15", "-p", "all", "--plan", "--exclude", "198.18.0.0/24"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    insta::assert_snapshot!(stdout(&output));
+}
+
+#[test]
+fn probes_are_listed_as_a_bare_array_and_shown_as_written() {
+    let list: serde_json::Value = serde_json::from_slice(&postern(&["probes", "list", "-o", "json"]).stdout).unwrap();
+    let names: Vec<&str> = list.as_array().unwrap().iter().map(|probe| probe["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted() && names.contains(&"etcd") && names.contains(&"kubelet"), "{names:?}");
+    for name in names {
+        let file = format!("probes/{name}.toml");
+        assert_eq!(
+            stdout(&postern(&["probes", "show", name])).trim_end(),
+            std::fs::read_to_string(&file).unwrap().trim_end()
+        );
+        let checked = postern(&["probes", "check", &file]);
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    }
+}
+
+#[test]
+fn a_listing_becomes_a_host_report() {
+    let output = postern(&["host", "--from-ss", "tests/data/host/listings/ss-root.txt", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "postern.host/1");
+    assert!(!report["listeners"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn results_go_to_the_file_and_stdout_stays_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("host.json");
+    let spec = format!("json={}", file.display());
+    let output = postern(&["host", "--from-ss", "tests/data/host/listings/ss-root.txt", "-o", &spec]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stdout.is_empty());
+    assert!(std::fs::read_to_string(&file).unwrap().contains("postern.host/1"));
+    let output = postern(&["host", "--from-ss", "tests/data/host/listings/ss-root.txt", "-o", "json=/nonexistent/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/nonexistent/x") && stderr(&output).contains("hint"));
+}

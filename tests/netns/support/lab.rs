@@ -1,0 +1,136 @@
+//! One scanner and any number of hosts on a bridge, addresses 198.18.0.0/24 and 2001:db8::/64.
+//!
+//! The bridge lives in the scanner's namespace; nothing is connected to the machine's own network, so every lab may use
+//! the same addresses.
+
+use std::fmt::Debug;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Namespace, Postern};
+
+/// Says visibly that a test did not run.
+fn skip(what: &str, why: &str) {
+    println!("SKIPPED: {what}: {why}");
+}
+
+/// Fields are dropped in this order: servers end before the namespaces and the files they use go.
+#[derive(Debug)]
+pub struct Lab {
+    servers: Vec<Box<dyn Debug>>,
+    hosts: Vec<Host>,
+    scanner: Namespace,
+    directory: TempDir,
+}
+
+/// A host of a lab.
+#[derive(Debug)]
+pub struct Host {
+    pub namespace: Namespace,
+    pub number: u8,
+    /// For what its servers keep.
+    pub directory: PathBuf,
+}
+
+impl Host {
+    pub const fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18, 0, self.number)
+    }
+
+    pub const fn address6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, self.number as u16)
+    }
+
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        [self.address().into(), self.address6().into()]
+    }
+
+    /// Whether something listens on the port in this namespace.
+    pub fn listens(&self, transport: &str, port: u16) -> bool {
+        let wanted = format!(":{port:04X}");
+        // Listening TCP sockets are in state 0A; a UDP socket without a peer is in 07.
+        let state = if transport == "tcp" { "0A" } else { "07" };
+        self.namespace.inside(|| {
+            [transport.to_owned(), format!("{transport}6")].iter().any(|table| {
+                fs::read_to_string(Path::new("/proc/thread-self/net").join(table)).unwrap_or_default().lines().any(
+                    |line| {
+                        let mut fields = line.split_whitespace().skip(1);
+                        fields.next().is_some_and(|local| local.ends_with(&wanted)) && fields.nth(1) == Some(state)
+                    },
+                )
+            })
+        })
+    }
+}
+
+impl Lab {
+    /// `None`, after it said so, where labs cannot be built or one of the `programs` is missing.
+    pub fn new(what: &str, programs: &[&str]) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skip(what, "network namespaces need root");
+            return None;
+        }
+        let missing: Vec<&str> = ["ip", "nsenter", "setpriv", "unshare"]
+            .iter()
+            .chain(programs)
+            .filter(|name| !is_installed(name))
+            .copied()
+            .collect();
+        if !missing.is_empty() {
+            skip(what, &format!("not installed: {}", missing.join(", ")));
+            return None;
+        }
+        let scanner = Namespace::new("scanner");
+        scanner.ip("link add br0 type bridge");
+        scanner.ip("addr add 198.18.0.1/24 dev br0");
+        scanner.ip("addr add 2001:db8::1/64 dev br0 nodad");
+        scanner.ip("link set br0 up");
+        Some(Self { servers: Vec::new(), hosts: Vec::new(), scanner, directory: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn scanner(&self) -> &Namespace {
+        &self.scanner
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Adds the host 198.18.0.NUMBER, 2001:db8::NUMBER (in hexadecimal).
+    pub fn add_host(&mut self, number: u8) {
+        let namespace = Namespace::new(&format!("h{number}"));
+        self.scanner.ip(&format!("link add h{number} type veth peer name eth0 netns {}", namespace.name()));
+        self.scanner.ip(&format!("link set h{number} master br0 up"));
+        namespace.ip(&format!("addr add 198.18.0.{number}/24 dev eth0"));
+        namespace.ip(&format!("addr add 2001:db8::{number:x}/64 dev eth0 nodad"));
+        namespace.ip("link set eth0 up");
+        let directory = self.directory.path().join(format!("h{number}"));
+        fs::create_dir(&directory).unwrap();
+        self.hosts.push(Host { namespace, number, directory });
+    }
+
+    pub fn host(&self, number: u8) -> &Host {
+        self.hosts.iter().find(|host| host.number == number).unwrap_or_else(|| panic!("no host {number} in the lab"))
+    }
+
+    /// Keeps a server until the lab goes.
+    pub fn keep(&mut self, server: Box<dyn Debug>) {
+        self.servers.push(server);
+    }
+
+    /// `postern` with these arguments, in the scanner's namespace.
+    pub fn postern(&self, arguments: &[&str]) -> Postern {
+        Postern::new(&self.scanner, self.directory.path(), arguments)
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "command -v \"$0\" >/dev/null", program])
+        .status()
+        .is_ok_and(|status| status.success())
+}

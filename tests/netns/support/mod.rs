@@ -1,0 +1,11 @@
+//! Namespaces, processes and the lab that owns them: everything ends with the value that made it.
+
+mod lab;
+mod namespace;
+mod process;
+mod scan;
+
+pub use lab::{Host, Lab};
+pub use namespace::Namespace;
+pub use process::{Background, finish, run, wait_until};
+pub use scan::Postern;
