@@ -75,7 +75,17 @@ pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>) {
         format!("The port is {}. {}", words::publication(publication), words::container_end(publication))
     };
     judgement.reasons.extend(takers.published.iter().chain(&takers.published_loopback).map(describe));
-    if !takers.published.is_empty() {
+    let proxied = takers.taking.iter().any(|taking| taking.socket.listener.process.as_deref() == Some("docker-proxy"));
+    let only_ipv4 =
+        |publication: &Publication<'_>| publication.port.container_address.is_some_and(|inner| inner.is_ipv4());
+    let over_ipv6 = |publication: &Publication<'_>| publication.port.host_address.is_ipv6();
+    if proxied && takers.published.iter().any(|publication| over_ipv6(publication) && only_ipv4(publication)) {
+        judgement.reasons.push(
+            "docker-proxy takes IPv6 packets to a container that has IPv4 only: they enter INPUT, so that its rules apply \
+             here and not to the same port over IPv4 (layer not read)."
+                .to_owned(),
+        );
+    } else if !takers.published.is_empty() {
         judgement.reasons.push(
             "Packets to a published port are usually translated and forwarded before the host's INPUT rules see them; \
              whether they are here, the host's ruleset settles (layer not read)."

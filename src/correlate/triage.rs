@@ -39,10 +39,11 @@ pub fn answers(subject: Subject<'_>) -> Triage {
             "Not known for this service: look for an allow-list of clients in its configuration.".to_owned()
         }),
         known_flaws: or(fact(|triage| &triage.known_flaws), || "None recorded for this service.".to_owned()),
-        firewall: match fact(|triage| &triage.firewall) {
-            text if text.is_empty() => firewall(subject.entry, subject.door),
-            text if subject.door == Door::Input => text,
-            text => format!("{} {text}", firewall(subject.entry, subject.door)),
+        firewall: match (fact(|triage| &triage.firewall), firewall(subject.entry, subject.door)) {
+            (text, rule) if text.is_empty() => rule,
+            (text, rule) if subject.door == Door::Input => format!("{text} Here: {rule}"),
+            // Where INPUT does not see the packets, that comes first.
+            (text, rule) => format!("{rule} {text}"),
         },
     }
 }
@@ -145,17 +146,28 @@ fn firewall(entry: &EndpointEntry, door: Door) -> String {
             "`nft add table inet postern; nft add chain inet postern input '{{ type filter hook input priority -10; }}'; \
              nft add rule inet postern input {rule}` (add `{family} saddr != CLIENTS` to let some in)."
         ),
-        Door::Forward => {
-            let tool = if entry.address.is_ipv4() { "iptables" } else { "ip6tables" };
-            format!(
-                "INPUT rules do not stop a published port: `{tool} -I DOCKER-USER -p {transport} -m conntrack --ctdir \
-                 ORIGINAL --ctorigdstport {port} -j DROP` (in DOCKER-USER --dport is already the container's port)."
-            )
+        // docker-proxy takes IPv6 to a container that has IPv4 only, and that path enters INPUT.
+        Door::Forward if entry.address.is_ipv6() && door_is_shared(entry) => {
+            format!("{} Where the container has an IPv6 address: {}", firewall(entry, Door::Input), forward_rule(entry))
         }
+        Door::Forward => forward_rule(entry),
         Door::Unknown => format!(
             "INPUT may never see these packets, so drop them before any translation: `nft add table inet postern; nft \
              add chain inet postern early '{{ type filter hook prerouting priority -300; }}'; nft add rule inet postern \
              early {rule}` (eBPF programs at XDP or tc come before even that)."
         ),
     }
+}
+
+fn door_is_shared(entry: &EndpointEntry) -> bool {
+    entry.listener.as_ref().is_some_and(|listener| listener.process.as_deref() == Some("docker-proxy"))
+}
+
+fn forward_rule(entry: &EndpointEntry) -> String {
+    let tool = if entry.address.is_ipv4() { "iptables" } else { "ip6tables" };
+    format!(
+        "INPUT rules do not stop a published port: `{tool} -I DOCKER-USER -p {} -m conntrack --ctdir ORIGINAL \
+         --ctorigdstport {} -j DROP` (in DOCKER-USER --dport is already the container's port).",
+        entry.transport, entry.port
+    )
 }

@@ -50,7 +50,12 @@ fn a_finding_cites_the_guarded_request_and_answers_the_six_questions() {
     assert_eq!(finding.references.len(), 1);
     assert_eq!(finding.triage.disable, "`systemctl disable --now etcd.service`.");
     assert_eq!(finding.triage.bind, "`--listen-client-urls=http://127.0.0.1:2379`");
-    assert_eq!(finding.triage.firewall, "Let only the API servers reach 198.18.0.7:2379/tcp.");
+    let firewall = &finding.triage.firewall;
+    assert!(firewall.starts_with("Let only the API servers reach 198.18.0.7:2379/tcp. Here: `nft "), "{firewall}");
+    assert!(
+        firewall.contains("hook input") && firewall.contains("ip daddr 198.18.0.7 tcp dport 2379 drop"),
+        "{firewall}"
+    );
     assert_answered(finding);
 }
 
@@ -76,6 +81,24 @@ fn a_published_port_is_stopped_in_docker_user() {
 }
 
 #[test]
+fn ipv6_to_a_proxy_of_the_engine_may_enter_input() {
+    let report = judged(
+        r#"
+        targets = ["2001:db8::7"]
+        tcp = "12379"
+        host = [{ address = "2001:db8::7", endpoints = ["12379/tcp open accepted service=etcd access=unauthenticated severity=critical"] }]
+        "#,
+        r#"source = "native"
+        id = "a"
+        addresses = ["2001:db8::7/64 eth0"]
+        listeners = ["tcp [::]:12379 v6only=true process=docker-proxy"]
+        published = ["tcp [::]:12379 -> 172.17.0.2:2379 db"]"#,
+    );
+    let firewall = &only(&report, "unauthenticated-service").triage.firewall;
+    assert!(firewall.contains("hook input") && firewall.contains("ip6tables -I DOCKER-USER"), "{firewall}");
+}
+
+#[test]
 fn an_unknown_service_gets_generic_answers() {
     let report = judged(
         r#"
@@ -92,6 +115,7 @@ fn an_unknown_service_gets_generic_answers() {
     assert_eq!((unreported.severity, unreported.confidence), (Severity::High, Confidence::Likely));
     assert!(unreported.triage.firewall.contains("hook prerouting priority -300"), "{}", unreported.triage.firewall);
     assert!(unreported.triage.firewall.contains("ip6 daddr 2001:db8::7 tcp dport 9000 drop"));
+    assert_eq!(unreported.title, "Port 9000/tcp is open and the host reports no socket for it");
     assert_answered(unreported);
     let leaked = only(&report, "leaked-local");
     assert!(leaked.triage.disable.contains("stop app (pid 7)"), "{}", leaked.triage.disable);

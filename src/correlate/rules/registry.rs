@@ -7,7 +7,7 @@ use super::{
     anonymous_admitted, answers_everything, certificate_expired, family_gap, leaked_local, reachable_service,
     unauthenticated_service, unreported,
 };
-use crate::correlate::everything::Flood;
+use crate::correlate::everything::{Flood, UNKNOWN_SERVICE};
 use crate::correlate::triage::{self, Door, Subject};
 use crate::correlate::verdict::Sight;
 use crate::model::report::{EndpointEntry, Host};
@@ -62,13 +62,13 @@ impl<'a> Case<'a> {
         self.is_open() && !self.entry.address.is_loopback() && self.entry.verdict != Some(Verdict::LocalOnly)
     }
 
-    /// Name for people of what answers.
+    /// Name for people of what answers; the port where nothing was recognised.
     pub fn title(&self) -> String {
-        let service = self.entry.service.as_ref();
+        let service = self.entry.service.as_ref().filter(|service| service.name != UNKNOWN_SERVICE);
         match (self.facts.map(|facts| facts.title.as_str()), service) {
             (Some(title), _) if !title.is_empty() => title.to_owned(),
             (_, Some(service)) => service.product.clone().unwrap_or_else(|| service.name.clone()),
-            (_, None) => "service".to_owned(),
+            (_, None) => format!("Port {}/{}", self.entry.port, self.entry.transport),
         }
     }
 
