@@ -131,14 +131,14 @@ async fn a_peer_that_speaks_first_is_left_alone() {
         let server = serve(
             port,
             Raw(|mut stream: tokio::net::TcpStream| async move {
-                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n").await;
+                let _ = stream.write_all(b"220 mail.lan ESMTP\r\n").await;
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }),
         )
         .await;
         let service = probe(&server).await;
         assert_is(&service, "unknown", Access::Unknown);
-        assert!(service.details["banner"].starts_with("SSH-2.0-OpenSSH_9.2p1"), "{service:#?}");
+        assert!(service.details["banner"].starts_with("220 mail.lan ESMTP"), "{service:#?}");
         assert!(server.connections() <= 2, "{} connections", server.connections());
     }
 }
