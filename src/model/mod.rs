@@ -20,5 +20,5 @@ pub use observation::{Evidence, Icmp, Observation, PortState, Reason};
 pub use port_ranges::PortRanges;
 pub use report::Report;
 pub use service::{Access, Service, ServiceFacts, TlsFacts};
-pub use space::ProbeSpace;
+pub use space::{Payloads, ProbeSpace};
 pub use verdict::Verdict;

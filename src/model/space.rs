@@ -1,6 +1,16 @@
 //! The space that a sweep covers: a numbered, reordered sequence of endpoints that is never held in memory.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::{Endpoint, PortRanges};
+
+/// What a UDP sweep sends: a service that is silent to an empty datagram answers a request of its own protocol.
+/// Implemented in `probe`, used in `sweep`.
+pub trait Payloads: fmt::Debug + Send + Sync {
+    /// The smallest valid request for this endpoint; `None` where no protocol is at home on the port.
+    fn payload(&self, endpoint: Endpoint) -> Option<Arc<[u8]>>;
+}
 
 /// Every endpoint of a run exactly once per round, by position. Implemented in `targets`, walked in `sweep`.
 pub trait ProbeSpace: Send + Sync {

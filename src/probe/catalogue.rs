@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "the directory of --probes is read here")]
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use super::builtin::BUILTIN;
 use super::codec::{self, Ask};
 use super::definition::{Definition, Request};
 use super::parse::DefinitionError;
-use crate::model::{PortRanges, ServiceFacts, Transport};
+use crate::model::{Endpoint, Payloads, PortRanges, ServiceFacts, Transport};
 
 /// The definitions, sorted by name.
 #[derive(Clone, Debug)]
@@ -112,26 +111,27 @@ impl Catalogue {
         self.iter().map(|definition| (definition.name.clone(), facts(definition))).collect()
     }
 
-    /// The smallest valid request of the protocol that is at home on this UDP port.
-    pub fn udp_payload(&self, port: u16) -> Option<Arc<[u8]>> {
-        let own = self.iter().filter(|definition| definition.udp_ports.contains(port));
-        own.flat_map(|definition| &definition.exchanges).find_map(|exchange| match &*exchange.request {
-            Request::Bytes(bytes) => Some(Arc::from(bytes.send.as_slice())),
-            Request::Codec(name) => {
-                // Sent to many before any answer is expected: the id tells nothing apart.
-                let ask = Ask { id: 1, peer: Ipv4Addr::UNSPECIFIED.into() };
-                codec::find(name, Transport::Udp).map(|codec| Arc::from((codec.request)(&ask)))
-            }
-            _ => None,
-        })
-    }
-
     fn ports(&self, transport: Transport) -> PortRanges {
         self.iter().fold(PortRanges::default(), |all, definition| all.union(definition.ports(transport)))
     }
 
     fn by_name(self) -> BTreeMap<String, Arc<Definition>> {
         self.definitions.into_iter().map(|definition| (definition.name.clone(), definition)).collect()
+    }
+}
+
+impl Payloads for Catalogue {
+    fn payload(&self, endpoint: Endpoint) -> Option<Arc<[u8]>> {
+        let own = self.iter().filter(|definition| definition.udp_ports.contains(endpoint.port));
+        own.flat_map(|definition| &definition.exchanges).find_map(|exchange| match &*exchange.request {
+            Request::Bytes(bytes) => Some(Arc::from(bytes.send.as_slice())),
+            Request::Codec(name) => {
+                // Any reply counts, to whichever of the sweep's datagrams: the id tells nothing apart.
+                let ask = Ask { id: 1, peer: endpoint.address };
+                codec::find(name, Transport::Udp).map(|codec| Arc::from((codec.request)(&ask)))
+            }
+            _ => None,
+        })
     }
 }
 
@@ -181,6 +181,19 @@ mod tests {
                 assert_ne!(service.name, definition.name, "{}", example.name);
             }
         }
+    }
+
+    #[test]
+    fn udp_ports_with_a_definition_have_a_payload_of_their_own() {
+        let catalogue = Catalogue::builtin();
+        let payload = |last, port| catalogue.payload(Endpoint::udp([198, 18, 0, last].into(), port));
+        for port in catalogue.udp_ports().iter() {
+            assert!(payload(1, port).is_some_and(|payload| !payload.is_empty()), "{port}");
+        }
+        // Asks for the name of the very host: without services to tell, nothing else is answered.
+        assert_ne!(payload(1, 5353), payload(2, 5353));
+        assert_eq!(payload(1, 111), payload(2, 111));
+        assert_eq!(payload(1, 9), None);
     }
 
     #[test]

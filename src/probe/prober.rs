@@ -13,13 +13,13 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, Outcome};
 use super::catalogue::Catalogue;
-use super::codec::{self, Ask};
+use super::codec::{self, Ask, Facts};
 use super::definition::{Class, Layer, Request};
 use super::http::{HttpProber, HttpSettings};
 use super::session::{Patience, Session, Step};
 use super::stream::{self, Dialer, Stream, Talk};
 use super::tls::TlsProber;
-use super::{datagram, grpc};
+use super::{datagram, grpc, text};
 use crate::model::{Access, Endpoint, Service, Severity, Transport};
 
 /// How the prober behaves.
@@ -144,6 +144,18 @@ impl Prober {
         }
         let session = self.session(Endpoint::udp(endpoint.address, endpoint.port)).await;
         session.heard().then(|| session.service())
+    }
+
+    /// What facts that came another way than by asking this endpoint (an answer to a multicast query) make of it, by
+    /// the same definitions. `None` when no definition asks this codec's question or recognises the answer.
+    pub fn judge(&self, endpoint: Endpoint, codec: &str, facts: Facts) -> Option<Service> {
+        let request = Arc::new(Request::Codec(codec.to_owned()));
+        let mut session = Session::new(self.inner.catalogue.definitions(), endpoint, self.inner.settings.class);
+        let cleaned = facts.into_iter().map(|(name, value)| (name, text::clean_list(&value))).collect();
+        session.handle_answer(request, Answer::facts(cleaned));
+        // Nothing else is asked: what is not known stays unknown.
+        session.stop();
+        session.decision().is_some().then(|| session.service())
     }
 
     fn skips(&self, endpoint: Endpoint) -> bool {
@@ -327,5 +339,26 @@ fn not_probed(endpoint: Endpoint) -> Service {
         ),
         details: BTreeMap::new(),
         evidence: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_from_elsewhere_are_judged_by_the_same_table() {
+        let prober = Prober::new(Arc::new(Catalogue::builtin()), ProberSettings::default()).unwrap();
+        let endpoint = Endpoint::udp([198, 18, 0, 1].into(), 5353);
+        let facts = |pairs: &[(&str, &str)]| -> Facts {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let found = facts(&[("reply", "answer"), ("leaks", "hosts mac"), ("hosts", "a\u{1b}[2J.local")]);
+        let service = prober.judge(endpoint, "dns-sd", found).unwrap();
+        assert_eq!((service.name.as_str(), service.access), ("avahi", Access::Unauthenticated));
+        assert_eq!(service.severity, Severity::Medium);
+        assert_eq!(service.details["host-names"], "a\\u{1b}[2J.local");
+        assert_eq!(prober.judge(endpoint, "dns-sd", facts(&[("reply", "not-mdns")])), None);
+        assert_eq!(prober.judge(endpoint, "no-such-codec", facts(&[("reply", "answer")])), None);
     }
 }

@@ -1,6 +1,5 @@
 //! `scan`, `audit` and `correlate`: the main job and its halves.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -116,7 +115,7 @@ async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> R
             own: own.clone(),
         },
         prober,
-        payloads: payloads(&catalogue, &ports.udp),
+        payloads: catalogue.clone(),
         own: own.clone(),
         seed: identity::seed(),
     };
@@ -166,11 +165,6 @@ fn join(report: Report, inside: Inside, catalogue: &Catalogue, own: &[IpAddr]) -
             report
         }
     }
-}
-
-/// The requests of the protocols at home on these UDP ports.
-fn payloads(catalogue: &Catalogue, ports: &PortRanges) -> BTreeMap<u16, Arc<[u8]>> {
-    ports.iter().filter_map(|port| Some((port, catalogue.udp_payload(port)?))).collect()
 }
 
 struct Ports {

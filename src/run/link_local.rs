@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::assemble::{self, Outside};
 use super::outside::Look;
 use crate::model::report::Gap;
-use crate::model::service::ProbeEvidence;
-use crate::model::{Access, Endpoint, Service, Severity};
+use crate::model::{Endpoint, Service};
+use crate::probe::Prober;
 use crate::probe::multicast::{MulticastConfig, Responder, discover};
 
 /// The port of multicast DNS (RFC 6762 section 3).
@@ -20,7 +20,7 @@ const RESPONDERS_PER_FAMILY: usize = 4096;
 
 /// Asks the group on each link that targets are on. Responders that are no targets are passed over; those whose port
 /// already answered by unicast keep what they said there.
-pub async fn ask(look: &Look, outside: &mut Outside) -> Vec<Gap> {
+pub async fn ask(look: &Look, prober: &Prober, outside: &mut Outside) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let mut links: BTreeMap<String, u32> = BTreeMap::new();
     for own in look.own.iter().filter(|own| own.interface != "lo" && !own.address.is_loopback()) {
@@ -44,8 +44,11 @@ pub async fn ask(look: &Look, outside: &mut Outside) -> Vec<Gap> {
         let discovered = discover(&config).await;
         for responder in discovered.responders {
             let endpoint = Endpoint::udp(responder.address, PORT);
-            if look.targets.contains(responder.address) && !outside.services.contains_key(&endpoint) {
-                assemble::settle_open(outside, endpoint, service(responder));
+            if look.targets.contains(responder.address)
+                && !outside.services.contains_key(&endpoint)
+                && let Some(service) = service(prober, endpoint, responder)
+            {
+                assemble::settle_open(outside, endpoint, service);
             }
         }
         // A link without IPv6 is nothing that was asked for.
@@ -59,21 +62,8 @@ pub async fn ask(look: &Look, outside: &mut Outside) -> Vec<Gap> {
     gaps
 }
 
-fn service(responder: Responder) -> Service {
-    Service {
-        name: "avahi".to_owned(),
-        product: None,
-        version: None,
-        tls: None,
-        access: Access::Unauthenticated,
-        severity: Severity::Low,
-        summary: "answers multicast DNS on this link and tells names and services; by unicast it did not answer"
-            .to_owned(),
-        details: responder.facts,
-        evidence: vec![ProbeEvidence {
-            request: "DNS-SD browse to the multicast group".to_owned(),
-            status: "answered".to_owned(),
-            detail: None,
-        }],
-    }
+fn service(prober: &Prober, endpoint: Endpoint, responder: Responder) -> Option<Service> {
+    let mut service = prober.judge(endpoint, "dns-sd", responder.facts)?;
+    service.details.insert("heard-by".to_owned(), "a query to the multicast group; unicast found no answer".to_owned());
+    Some(service)
 }

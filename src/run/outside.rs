@@ -13,7 +13,7 @@ use super::link_local;
 use super::progress::ProgressBar;
 use super::sink::Sink;
 use crate::model::report::{EndpointEntry, Gap, Host, Sweep, Vantage, VantageKind};
-use crate::model::{Endpoint, Observation, PortRanges, ProbeSpace as _, Service, Transport};
+use crate::model::{Endpoint, Observation, Payloads, PortRanges, ProbeSpace as _, Service, Transport};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbour_macs;
 use crate::net::limits::raise_descriptors;
@@ -33,8 +33,8 @@ pub struct Look {
     pub connect: ConnectSettings,
     /// `None`: states only.
     pub prober: Option<Prober>,
-    /// UDP requests by port.
-    pub payloads: BTreeMap<u16, Arc<[u8]>>,
+    /// What the UDP sweep sends.
+    pub payloads: Arc<dyn Payloads>,
     pub own: Vec<OwnAddress>,
     pub seed: u64,
 }
@@ -89,7 +89,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             let cancel = interrupt.flag();
             let connect = look.connect.clone();
             let living = outside.living.clone();
-            let payloads = look.payloads.clone();
+            let payloads = Some(Arc::clone(&look.payloads));
             move || match transport {
                 Transport::Tcp => connect::sweep(&space, &connect, descriptors, &events, &cancel),
                 Transport::Udp => {
@@ -123,8 +123,11 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             incomplete: false,
         }));
     }
-    if look.prober.is_some() && look.udp.contains(link_local::PORT) && !interrupt.is_raised() {
-        gaps.extend(link_local::ask(&look, &mut outside).await);
+    if let Some(prober) = &look.prober
+        && look.udp.contains(link_local::PORT)
+        && !interrupt.is_raised()
+    {
+        gaps.extend(link_local::ask(&look, prober, &mut outside).await);
     }
     progress.finish();
     outside.macs = neighbour_macs().unwrap_or_default();

@@ -5,7 +5,7 @@
 //! ports by ICMP six times at once and then once a second (icmp(7), icmp_ratelimit), so that the pace per host is slow.
 #![expect(clippy::disallowed_methods, reason = "the UDP sweep is a driver: it asks the clock")]
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::queued_error::{self, Look, QueuedError};
 use super::tally::Tally;
 use super::{Progress, SweepEvent, SweepResult};
 use crate::model::report::{Gap, Sweep};
-use crate::model::{Endpoint, Evidence, Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::model::{Endpoint, Evidence, Observation, Payloads, PortState, ProbeSpace, Reason, Transport};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbours;
 
@@ -35,8 +35,8 @@ pub struct DatagramSettings {
     pub own: Vec<OwnAddress>,
     /// Datagrams per second in all.
     pub rate: Option<u64>,
-    /// The smallest valid request of each port's protocol; other ports get an empty datagram.
-    pub payloads: BTreeMap<u16, Arc<[u8]>>,
+    /// `None`, or nothing for an endpoint: an empty datagram.
+    pub payloads: Option<Arc<dyn Payloads>>,
     /// Hosts that are known to live: their silent ports are told, too.
     pub living: BTreeSet<IpAddr>,
 }
@@ -184,7 +184,8 @@ impl<'a> Sweeper<'a> {
     }
 
     fn send(&mut self, endpoint: Endpoint, round: u32) {
-        let payload: &[u8] = self.settings.payloads.get(&endpoint.port).map_or(&[], |payload| payload);
+        let payload = self.settings.payloads.as_ref().and_then(|payloads| payloads.payload(endpoint));
+        let payload = payload.as_deref().unwrap_or_default();
         let Some(socket) = &self.sockets[usize::from(endpoint.address.is_ipv6())] else {
             self.not_sent += 1;
             return;
