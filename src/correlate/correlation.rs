@@ -46,11 +46,17 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
     let swept: BTreeSet<IpAddr> = report.hosts.iter().flat_map(swept_addresses).collect();
     let mut placed = hosts::place(std::mem::take(&mut report.hosts), &machines);
     let mut judged = Vec::with_capacity(placed.len());
-    for Placed { host, machine } in &mut placed {
+    placed.retain_mut(|each| {
+        let Placed { host, machine } = each;
         let joined = machine.map(|place| (&machines[place.index], place.part));
         let surroundings = Surroundings { asked: &asked, ports: &ports, own: &own, swept: &swept, run: &report.run };
-        judged.push(judge_host(host, joined, &surroundings));
-    }
+        let judgement = judge_host(host, joined, &surroundings);
+        let shown = !each.is_blank();
+        if shown {
+            judged.push(judgement);
+        }
+        shown
+    });
     for joined in &machines {
         found_gaps.extend(gaps::of_machine(joined, &placed, &asked));
     }
@@ -172,8 +178,8 @@ fn uses(machines: &[Joined<'_>]) -> Vec<HostReportUse> {
 fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceFacts>, own: &Own) -> Vec<Finding> {
     let case = |entry, judged: &Judged| -> Case<'_> {
         let entry: &EndpointEntry = entry;
-        let known: Option<&(Confidence, bool)> = judged.endpoints.get(&endpoint_key(entry));
-        let (confidence, published) = known.copied().unwrap_or((Confidence::Certain, false));
+        let known: Option<&(Confidence, Option<u16>)> = judged.endpoints.get(&endpoint_key(entry));
+        let (confidence, published) = known.copied().unwrap_or((Confidence::Certain, None));
         let facts = entry.service.as_ref().and_then(|service| facts.get(&service.name));
         Case { entry, facts, sight: own.sight(entry), confidence, published }
     };

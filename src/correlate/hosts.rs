@@ -17,6 +17,13 @@ pub struct Placed {
     pub machine: Option<Place>,
 }
 
+impl Placed {
+    /// Neither the sweep nor a report says anything about a port of it.
+    pub fn is_blank(&self) -> bool {
+        self.machine.is_some() && self.host.endpoints.is_empty() && self.host.other_ports.is_empty()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Position of the machine.

@@ -50,6 +50,7 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
     let machines: Vec<Machine<'a>> = group(inside).into_iter().map(Machine::new).collect();
     let claims: Vec<Claims> = machines.iter().map(|machine| Claims::of(machine, own, &scanned)).collect();
     let (owners, mut gaps) = settle(&machines, &claims, is_asked);
+    gaps.extend(shared_ids(&machines));
     let alone = machines.len() == 1;
     let joined = machines.into_iter().zip(claims).enumerate().map(|(index, (machine, claims))| {
         let mine = |address: &IpAddr| owners.get(address) == Some(&Owner::One(index));
@@ -70,8 +71,8 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
                     gaps.push(assumed_gap(&joined.machine, address));
                 }
                 None => {
-                    let contested = |address: &&IpAddr| owners.get(*address) == Some(&Owner::Several);
-                    let shown = claims.explicit.iter().chain(&claims.host).find(|address| !contested(address));
+                    let of_others = |address: &&IpAddr| owners.contains_key(*address);
+                    let shown = claims.explicit.iter().chain(&claims.host).find(|address| !of_others(address));
                     joined.home = shown.copied();
                     gaps.push(unmatched_gap(&joined.machine));
                 }
@@ -83,14 +84,15 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
     Join { machines, gaps }
 }
 
-/// Views of one machine: the same known id, or the same address by the operator's word.
+/// Views of one machine: the same address by the operator's word, or the same known id. Machines made from one image
+/// often share an id: two views that name addresses and none in common are of two machines.
 fn group(inside: &[InsideView]) -> Vec<Vec<&InsideView>> {
     let mut groups: Vec<Vec<&InsideView>> = Vec::new();
     for view in inside {
         let same = |known: &&InsideView| {
-            let by_id = view.before.id != UNKNOWN && known.before.id == view.before.id;
             let by_word = view.address.is_some() && known.address == view.address;
-            by_id || by_word
+            let by_id = view.before.id != UNKNOWN && known.before.id == view.before.id;
+            by_word || (by_id && !is_other_machine(known, view))
         };
         match groups.iter_mut().find(|group| group.iter().any(same)) {
             Some(group) => group.push(view),
@@ -98,6 +100,12 @@ fn group(inside: &[InsideView]) -> Vec<Vec<&InsideView>> {
         }
     }
     groups
+}
+
+fn is_other_machine(one: &InsideView, other: &InsideView) -> bool {
+    let identity = |view| Machine::new(vec![view]).identity();
+    let (one, other) = (identity(one), identity(other));
+    !one.is_empty() && !other.is_empty() && !one.iter().any(|address| other.contains(address))
 }
 
 /// Addresses that a machine claims.
@@ -165,10 +173,12 @@ fn settle(
             claims.iter().enumerate().filter(|(_, claim)| holds(claim)).map(|(index, _)| index).collect()
         };
         let explicit = by(|claim| claim.explicit.iter().collect());
+        let host = by(|claim| claim.host.iter().collect());
         let any = by(|claim| claim.host.iter().chain(&claim.outer).collect());
-        // The operator's word goes before what reports say of themselves.
-        match (&explicit[..], &any[..]) {
-            (&[index], _) | ([], &[index]) => {
+        // The operator's word goes before what reports say of themselves, and that before what they say of namespaces
+        // beside their own, which may have a report of their own.
+        match (&explicit[..], &host[..], &any[..]) {
+            (&[index], _, _) | ([], &[index], _) | ([], [], &[index]) => {
                 owners.insert(address, Owner::One(index));
             }
             _ => {
@@ -213,6 +223,22 @@ fn unmatched_gap(machine: &Machine<'_>) -> Gap {
         settled_by: "--host-report ADDRESS=FILE with an address that is scanned".to_owned(),
         incomplete: true,
     }
+}
+
+/// A known id that several machines have.
+fn shared_ids(machines: &[Machine<'_>]) -> Vec<Gap> {
+    let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
+    for machine in machines.iter().filter(|machine| machine.id != UNKNOWN) {
+        *ids.entry(machine.id).or_default() += 1;
+    }
+    let shared = ids.into_iter().filter(|(_, count)| *count > 1);
+    let gap = |(id, count): (&str, usize)| Gap {
+        what: format!("whether the {count} host reports with the id `{id}` are of one machine"),
+        cause: "they have no address in common and were taken for different machines (made from one image?)".to_owned(),
+        settled_by: "--host-report ADDRESS=FILE with the same address for reports of one machine".to_owned(),
+        incomplete: false,
+    };
+    shared.map(gap).collect()
 }
 
 fn describe(machine: &Machine<'_>) -> String {

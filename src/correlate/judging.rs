@@ -19,8 +19,8 @@ use crate::model::{Confidence, Endpoint, Evidence, PortState, Reason, Transport,
 #[derive(Debug, Default)]
 pub struct Judged {
     pub floods: Vec<Flood>,
-    /// Confidence of the verdict, and whether the port is published for a container.
-    pub endpoints: BTreeMap<Endpoint, (Confidence, bool)>,
+    /// Confidence of the verdict, and the container's port when the port is published for one.
+    pub endpoints: BTreeMap<Endpoint, (Confidence, Option<u16>)>,
 }
 
 /// Judges every endpoint of `host`, which is a part of the joined machine where there is one.

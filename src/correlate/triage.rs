@@ -10,8 +10,8 @@ use crate::model::{Access, ServiceFacts, Transport, Triage};
 pub struct Subject<'a> {
     pub entry: &'a EndpointEntry,
     pub facts: Option<&'a ServiceFacts>,
-    /// The port is published for a container.
-    pub published: bool,
+    /// The container's port, when the port is published for one.
+    pub published: Option<u16>,
     pub door: Door,
 }
 
@@ -85,7 +85,7 @@ fn or(fact: String, generic: impl FnOnce() -> String) -> String {
 fn disable(subject: Subject<'_>) -> Option<String> {
     let listener = subject.entry.listener.as_ref()?;
     if let Some(container) = &listener.container {
-        return Some(if subject.published {
+        return Some(if subject.published.is_some() {
             format!("start container {container} again without this published port, or stop it.")
         } else {
             format!("stop container {container}.")
@@ -106,8 +106,8 @@ fn disable(subject: Subject<'_>) -> Option<String> {
 fn bind(subject: Subject<'_>) -> Option<String> {
     let entry = subject.entry;
     let loopback = if entry.address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
-    if subject.published {
-        return Some(format!("publish it to loopback only: `-p {loopback}:{}:CONTAINER-PORT`.", entry.port));
+    if let Some(inner) = subject.published {
+        return Some(format!("publish it to loopback only: `-p {loopback}:{}:{inner}`.", entry.port));
     }
     let listener = entry.listener.as_ref()?;
     if listener.socket_activated {

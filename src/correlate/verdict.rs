@@ -51,8 +51,8 @@ pub struct Judgement {
     pub confidence: Confidence,
     /// The socket that the verdict is about.
     pub listener: Option<Listener>,
-    /// The port is published for a container.
-    pub published: bool,
+    /// The container's port, when the port is published for one.
+    pub published: Option<u16>,
 }
 
 /// Judges one endpoint; `inside` is `None` when no host report was joined to its host.
@@ -73,7 +73,8 @@ pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
         }
     };
     describe_publications(&mut judgement, takers);
-    judgement.published = !(takers.published.is_empty() && takers.published_loopback.is_empty());
+    let mut published = takers.published.iter().chain(&takers.published_loopback);
+    judgement.published = published.next().map(|publication| publication.port.container_port);
     judgement.listener = listener_of(takers);
     if !inside.caveats.is_empty() {
         judgement.confidence = judgement.confidence.min(Confidence::Likely);
@@ -411,7 +412,7 @@ fn unknown(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
 impl Judgement {
     fn new(verdict: Verdict, reason: String) -> Self {
         let confidence = Confidence::Certain;
-        Self { verdict, reasons: vec![sentence(&reason)], confidence, listener: None, published: false }
+        Self { verdict, reasons: vec![sentence(&reason)], confidence, listener: None, published: None }
     }
 }
 

@@ -2,21 +2,28 @@
 //!
 //! - [`read`](fn@read): a file that is a host report (`postern.host/1`) or a listing of another program.
 //! - [`listing`]: `ss`, `netstat`, `lsof`, osquery's `listening_ports`. Pure.
+//! - [`collect`](fn@collect): this machine, asked directly. Drivers bring home what there is ([`collected`]):
+//!   `processes` (/proc), `visit` (namespaces; sock_diag, addresses), `engine_fetch` (Docker, Podman), `collect` (small
+//!   files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
+//!   `engine`, `system`) and put together by `assemble`.
 
+mod assemble;
 pub mod cgroup;
 pub mod client;
+mod collect;
+mod collected;
+mod docker_proxy;
+mod engine;
+mod engine_fetch;
 pub mod listing;
 mod owner;
+mod proc_text;
+mod processes;
 mod read;
+mod sockets;
+mod system;
+mod visit;
 
+pub use collect::{CollectSettings, NamespaceScope, collect};
 pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};
-/// shim
-#[derive(Debug, Default)]
-pub struct CollectSettings;
-/// shim
-pub fn collect(_: &CollectSettings, _: jiff::Timestamp) -> crate::model::HostReport {
-    let mut r = read("ss", "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n").unwrap();
-    r.id = "shim".into();
-    r
-}

@@ -78,3 +78,45 @@ fn general_name(found: &GeneralName<'_>) -> Option<String> {
 fn time(seconds: i64) -> Option<String> {
     Timestamp::from_second(seconds).ok().map(|at| at.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate() -> Vec<u8> {
+        let mut params = rcgen::CertificateParams::new(vec!["node1".to_owned(), "198.18.0.1".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Acme, Inc.");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "node\u{1b}[31m");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn describes_and_escapes() {
+        let at = |text: &str| -> TlsFacts {
+            let mut facts = TlsFacts::default();
+            describe(&certificate(), text.parse().unwrap(), &mut facts);
+            facts
+        };
+        let facts = at("2020-06-01T00:00:00Z");
+        assert_eq!(facts.subject.as_deref(), Some("CN=node\\u{1b}[31m,O=Acme\\, Inc."));
+        assert_eq!(facts.issuer, facts.subject);
+        assert_eq!(facts.names, ["node1", "198.18.0.1"]);
+        assert_eq!(facts.not_after.as_deref(), Some("2021-01-01T00:00:00Z"));
+        assert!(facts.self_signed && !facts.expired);
+        assert!(at("2021-06-01T00:00:00Z").expired);
+    }
+
+    #[test]
+    fn a_cut_or_broken_certificate_adds_nothing() {
+        let whole = certificate();
+        for end in 0..whole.len() {
+            let mut facts = TlsFacts::default();
+            describe(&whole[..end], Timestamp::UNIX_EPOCH, &mut facts);
+            assert_eq!(facts, TlsFacts::default(), "{end}");
+        }
+        assert!(authorities(&[whole, Vec::new()]).is_empty());
+    }
+}

@@ -107,7 +107,9 @@ async fn answer(request: &HttpRequest, mut response: Response) -> Answer {
         (name.as_str().to_owned(), String::from_utf8_lossy(value).into_owned())
     };
     let headers = response.headers().iter().map(header).collect();
-    let mut body = Body::new(request);
+    // What is searched for stands in the page that was asked for; of a refusal the beginning counts.
+    let find = request.find.as_deref().filter(|_| response.status().is_success());
+    let mut body = Body::new(request.limit, find);
     // A body that breaks off is an answer too: the status and what came of it.
     while !body.full() {
         match response.chunk().await {
@@ -128,9 +130,8 @@ struct Body {
 }
 
 impl Body {
-    fn new(request: &HttpRequest) -> Self {
-        let awaited = request.find.clone().map(String::into_bytes);
-        Self { kept: Vec::new(), limit: request.limit, awaited, read: 0 }
+    fn new(limit: usize, find: Option<&str>) -> Self {
+        Self { kept: Vec::new(), limit, awaited: find.map(|text| text.as_bytes().to_vec()), read: 0 }
     }
 
     fn add(&mut self, chunk: &[u8]) {
@@ -189,10 +190,7 @@ mod tests {
     use super::*;
 
     fn body(find: Option<&str>, limit: usize, chunks: &[&[u8]]) -> Vec<u8> {
-        let mut request = HttpRequest::get("/");
-        request.find = find.map(str::to_owned);
-        request.limit = limit;
-        let mut body = Body::new(&request);
+        let mut body = Body::new(limit, find);
         for chunk in chunks {
             body.add(chunk);
         }

@@ -790,3 +790,102 @@ impl Scalar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+title = "Thing"
+references = ["https://example.org/"]
+ports = { tcp = [80, "8000-8100"] }
+triage = {}
+
+[[exchange]]
+name = "secret"
+guarded = true
+http = { path = "/secret" }
+
+[[identify]]
+all = [{ of = "root", status = 200, json = "/thing", exists = true }]
+
+[[access]]
+is = "unauthenticated"
+severity = "high"
+summary = "open"
+all = [{ of = "secret", status = [200, 204] }]
+"#;
+
+    fn error(from: &str, to: &str) -> DefinitionError {
+        assert!(GOOD.contains(from), "{from}");
+        definition("dir/thing.toml", &GOOD.replace(from, to)).unwrap_err()
+    }
+
+    #[test]
+    fn reads_a_small_definition() {
+        let definition = definition("dir/thing.toml", GOOD).unwrap();
+        assert_eq!(definition.name, "thing");
+        assert_eq!(definition.tcp_ports.to_string(), "80,8000-8100");
+        assert_eq!(definition.layers, [Layer::Plain, Layer::Tls]);
+        // `root` is always there, and was added behind the definition's own.
+        let names: Vec<&str> = definition.exchanges.iter().map(|exchange| exchange.name.as_str()).collect();
+        assert_eq!(names, ["secret", "root"]);
+        assert_eq!(*definition.exchanges[1].request, Request::root());
+        assert!(!definition.listens());
+        assert!(definition.missing().contains(&"triage.bind".to_owned()));
+    }
+
+    #[test]
+    fn errors_name_file_line_and_value() {
+        let found = error(r#"of = "root", status"#, r#"of = "roof", status"#);
+        assert_eq!((found.file.as_str(), found.line), ("dir/thing.toml", 13));
+        assert!(found.problem.contains("roof") && found.value.contains("json"), "{found}");
+        assert!(found.to_string().starts_with("dir/thing.toml:13: "), "{found}");
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_with_their_line() {
+        let found = error("guarded = true", "gaurded = true");
+        assert_eq!(found.line, 9);
+        assert!(found.problem.contains("gaurded"), "{found}");
+    }
+
+    #[test]
+    fn unauthenticated_rests_on_a_guarded_answer() {
+        let found = error(r#"of = "secret", status"#, r#"of = "root", status"#);
+        assert!(found.problem.contains("guarded"), "{found}");
+        assert_eq!(found.line, 15);
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        for (from, to, word) in [
+            (r#"path = "/secret""#, r#"path = "secret""#, "begins with"),
+            (r#"path = "/secret""#, r#"path = "/a b""#, "no spaces"),
+            (r#"path = "/secret""#, r#"method = "DELETE", path = "/secret""#, "DELETE"),
+            (r#"path = "/secret""#, r#"path = "/secret", body = "x""#, "POST"),
+            (r#"http = { path = "/secret" }"#, r#"codec = "nope""#, "nope"),
+            (r#"http = { path = "/secret" }"#, r#"bytes = { hex = "0" }"#, "hexadecimal"),
+            (r#"http = { path = "/secret" }"#, r#"bytes = { text = "a", hex = "00" }"#, "either"),
+            (r#"http = { path = "/secret" }"#, "", "exactly one"),
+            (r#"name = "secret""#, r#"name = "greeting""#, "reserved"),
+            ("exists = true", "", "without a test"),
+            ("exists = true", r#"exists = true, prefix = "a""#, "one test"),
+            (r#"json = "/thing""#, r#"json = "thing""#, "begins with"),
+            (r#"json = "/thing", exists = true"#, r#"tls = "names", exists = true"#, "no `of`"),
+            (r#"json = "/thing", exists = true"#, r#"is = "array""#, "json"),
+            (r#"json = "/thing", exists = true"#, r#"json = "/thing", is = "arrow""#, "JSON kind"),
+            ("ports = { tcp = [80, \"8000-8100\"] }", "ports = {}", "ports.tcp"),
+            ("ports = { tcp = [80, \"8000-8100\"] }", "ports = { tcp = [\"9-8\"] }", "9-8"),
+            (r#"severity = "high""#, r#"severity = "huge""#, "huge"),
+            (r#"all = [{ of = "secret", status = [200, 204] }]"#, "", "holds for everything"),
+        ] {
+            let found = error(from, to);
+            assert!(found.problem.contains(word), "{to}: {found}");
+        }
+        assert!(definition("Thing.toml", GOOD).is_err());
+        assert!(definition("unknown.toml", GOOD).is_err());
+        assert!(definition("thing.toml", "").is_err());
+        assert!(definition("thing.toml", "\u{0}").is_err());
+    }
+}

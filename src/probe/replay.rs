@@ -110,3 +110,28 @@ fn handshake(example: &Example) -> Handshake {
     };
     Handshake { result: HandshakeResult::Completed, facts: tls.facts.clone(), alert: tls.alert, client_certificate }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Access;
+    use crate::probe::catalogue::Catalogue;
+
+    #[test]
+    fn a_wrong_expectation_is_found() {
+        let catalogue = Catalogue::builtin();
+        let etcd = catalogue.get("etcd").unwrap();
+        let broken = |change: fn(&mut Example)| {
+            let mut definition = etcd.clone();
+            change(&mut definition.examples[0]);
+            check(&Arc::new(definition)).unwrap_err().problem
+        };
+        assert!(broken(|example| example.expect.access = Some(Access::Forbidden)).starts_with("access is"));
+        assert!(broken(|example| example.expect.version = Some("9".to_owned())).starts_with("version is"));
+        assert!(broken(|example| drop(example.expect.details.insert("x".into(), "y".into()))).starts_with("x is"));
+        assert!(broken(|example| example.answers.clear()).starts_with("name is"));
+        let mut definition = etcd.clone();
+        definition.lookalikes.push(etcd.examples[0].clone());
+        assert!(check(&Arc::new(definition)).unwrap_err().problem.contains("look-alike"));
+    }
+}

@@ -278,3 +278,132 @@ impl Session {
         self.greeting.as_ref().is_some_and(Answer::answered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Access;
+    use crate::probe::catalogue::Catalogue;
+
+    fn session(port: u16) -> Session {
+        let endpoint = Endpoint::tcp(std::net::Ipv4Addr::LOCALHOST.into(), port);
+        Session::new(Catalogue::builtin().definitions(), endpoint, Class::Default)
+    }
+
+    fn silent(port: u16) -> Session {
+        let mut session = session(port);
+        session.handle_greeting(Answer::failed(Outcome::Silent));
+        session
+    }
+
+    fn completed() -> Handshake {
+        Handshake { result: HandshakeResult::Completed, ..Handshake::default() }
+    }
+
+    /// Runs to the end with one answer for everything; gives the requests that were asked.
+    fn run(session: &mut Session, answer: &Answer) -> Vec<String> {
+        let mut asked = Vec::new();
+        loop {
+            match session.next() {
+                Step::Ask(_, request) => {
+                    asked.push(request.to_string());
+                    session.handle_answer(request, answer.clone());
+                }
+                Step::Done => return asked,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_may_speak_first_and_known_http_ports_are_not_waited_for() {
+        assert_eq!(session(12345).next(), Step::Greet(Patience::Full));
+        assert_eq!(session(2379).next(), Step::Greet(Patience::None));
+        assert_eq!(silent(12345).next(), Step::Handshake);
+    }
+
+    #[test]
+    fn a_talkative_peer_is_not_asked_anything() {
+        let mut session = session(12345);
+        session.handle_greeting(Answer::bytes(b"SSH-2.0-x\r\n".to_vec()));
+        assert_eq!(session.next(), Step::Done);
+        assert_eq!(session.service().details["banner"], "SSH-2.0-x\\r\\n");
+    }
+
+    #[test]
+    fn a_late_greeting_is_recognised_in_the_failed_handshake() {
+        let mut session = silent(2379);
+        let result = HandshakeResult::NotTls(b"220 mail ESMTP\r\n".to_vec());
+        session.handle_handshake(Handshake { result, ..Handshake::default() });
+        assert_eq!(session.next(), Step::Done);
+    }
+
+    #[test]
+    fn http_answers_to_a_client_hello_mean_plain_http() {
+        let mut session = silent(12345);
+        let result = HandshakeResult::NotTls(b"HTTP/1.1 400 Bad Request\r\n".to_vec());
+        session.handle_handshake(Handshake { result, ..Handshake::default() });
+        assert_eq!(session.next(), Step::Ask(Layer::Plain, Arc::new(Request::root())));
+    }
+
+    #[test]
+    fn each_request_goes_out_once_and_guarded_ones_not_to_strangers() {
+        let mut session = silent(12345);
+        session.handle_handshake(completed());
+        let asked = run(&mut session, &Answer::http(200, Vec::new(), b"hello".to_vec()));
+        assert_eq!(asked.first().map(String::as_str), Some("GET /"));
+        let mut unique = asked.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), asked.len(), "{asked:?}");
+        assert!(!asked.iter().any(|request| request.contains("pods") || request.contains("/v3")), "{asked:?}");
+    }
+
+    #[test]
+    fn what_is_no_http_is_not_asked_again_and_again() {
+        for outcome in [Outcome::Malformed, Outcome::Closed, Outcome::Silent] {
+            let mut session = silent(12345);
+            session.handle_handshake(Handshake::default());
+            let asked = run(&mut session, &Answer::failed(outcome));
+            let http = asked.iter().filter(|request| request.starts_with("GET")).count();
+            assert!(http <= HTTP_FAILURE_LIMIT, "{outcome}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_demanded_certificate_ends_the_questions() {
+        let mut session = silent(12345);
+        let client_certificate = ClientCertificate::Required;
+        session.handle_handshake(Handshake { client_certificate, alert: Some(116), ..completed() });
+        assert_eq!(session.next(), Step::Done);
+        let service = session.service();
+        assert_eq!((service.name.as_str(), service.access), ("unknown", Access::ClientCertificateRequired));
+    }
+
+    #[test]
+    fn a_late_alert_means_a_demanded_certificate_only_where_one_was_asked_for() {
+        for (asked_for, wanted) in [
+            (ClientCertificate::Requested, Access::ClientCertificateRequired),
+            (ClientCertificate::NotRequested, Access::Unknown),
+        ] {
+            let mut session = silent(12345);
+            session.handle_handshake(Handshake { client_certificate: asked_for, ..completed() });
+            run(&mut session, &Answer::failed(Outcome::Alert(42)));
+            assert_eq!(session.service().access, wanted);
+        }
+    }
+
+    #[test]
+    fn when_time_is_up_the_result_rests_on_what_is_known() {
+        let mut session = silent(2379);
+        session.handle_handshake(Handshake::default());
+        let Step::Ask(_, request) = session.next() else {
+            panic!("nothing asked");
+        };
+        session.handle_answer(request, Answer::http(200, Vec::new(), br#"{"etcdserver":"3.4.23"}"#.to_vec()));
+        session.stop();
+        assert_eq!(session.next(), Step::Done);
+        let service = session.service();
+        assert_eq!((service.name.as_str(), service.access), ("etcd", Access::Unknown));
+    }
+}

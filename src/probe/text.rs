@@ -52,10 +52,7 @@ pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 
 /// Position of the first occurrence.
 pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        return Some(0);
-    }
-    haystack.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
         writeln!(to, "{}", style.paint(BOLD, "FINDINGS"))?;
         for finding in &report.findings {
             write_finding(finding, style, to)?;
+            writeln!(to)?;
         }
-        writeln!(to)?;
     }
     write_gaps(report, style, to)?;
     write_summary(report, &own, style, to)

@@ -74,13 +74,13 @@ fn complain(message: &str) {
     let _ = writeln!(io::stderr().lock(), "postern: {}", crate::report::escape::text(message, 4000));
 }
 
-/// Notes of a run on stderr: warnings always unless quiet, the run's log line with -v, more with -vv.
+/// Notes of a run on stderr, unless quiet: who runs it, when and from where; more with -v.
 fn log_to_stderr(args: &Args) {
     let level = match (args.quiet, args.verbose) {
         (true, _) => tracing::Level::ERROR,
-        (false, 0) => tracing::Level::WARN,
-        (false, 1) => tracing::Level::INFO,
-        (false, _) => tracing::Level::DEBUG,
+        (false, 0) => tracing::Level::INFO,
+        (false, 1) => tracing::Level::DEBUG,
+        (false, _) => tracing::Level::TRACE,
     };
     let filter = tracing_subscriber::filter::EnvFilter::new(format!("error,postern={level}"));
     // Fails only when a subscriber is set already, as in tests.

@@ -86,7 +86,7 @@ impl Inside {
 /// This machine's own report, taken on a thread of its own: it enters namespaces.
 pub async fn collect() -> Result<HostReport, String> {
     let now = identity::now();
-    tokio::task::spawn_blocking(move || host::collect(&CollectSettings::default(), now))
+    tokio::task::spawn_blocking(move || host::collect(&CollectSettings::from_environment(), now))
         .await
         .map_err(|panic| format!("the collector stopped by a fault of this program: {panic}"))
 }

@@ -126,7 +126,10 @@ impl Expectation {
         }
         let text = format!("{entry} {}", findings.iter().map(ToString::to_string).collect::<String>());
         for word in self.says.iter().filter(|word| !text.contains(word.as_str())) {
-            lines.push(format!("{}: says nothing of `{word}`: {text}", self.endpoint));
+            lines.push(format!("{}: says nothing of `{word}`", self.endpoint));
+        }
+        if !lines.is_empty() {
+            lines.push(format!("    {text}"));
         }
         lines
     }

@@ -48,7 +48,8 @@ pub struct Case<'a> {
     pub sight: Sight,
     /// Of the verdict; certain where none was made.
     pub confidence: Confidence,
-    pub published: bool,
+    /// The container's port, when the port is published for one.
+    pub published: Option<u16>,
 }
 
 impl<'a> Case<'a> {
@@ -111,7 +112,7 @@ impl<'a> Case<'a> {
     fn subject(&self) -> Subject<'a> {
         let door = match self.entry.verdict {
             Some(Verdict::Unreported | Verdict::LeakedLocal) => Door::Unknown,
-            _ if self.published => Door::Forward,
+            _ if self.published.is_some() => Door::Forward,
             _ => Door::Input,
         };
         Subject { entry: self.entry, facts: self.facts, published: self.published, door }

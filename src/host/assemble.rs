@@ -1,0 +1,532 @@
+//! Joins what was collected into a host report: sockets with their owners, namespaces and containers with their names.
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::collected::{Collected, Process, View, Visited};
+use super::engine::{by_address, label};
+use super::owner::{self, Holder};
+use super::sockets::KernelSocket;
+use super::{blank_listener, client, system};
+use crate::model::host_report::{
+    Container, HOST_NAMESPACE, HostReport, Listener, Namespace, PublishedPort, SCHEMA, Source,
+};
+use crate::model::report::{Gap, Tool};
+
+/// Makes the report; `collected_at` is RFC 3339, UTC.
+pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
+    let containers = containers(&collected);
+    let namespaces = namespaces(&collected, &containers);
+    let names: HashMap<u64, &Namespace> = namespaces.iter().map(|one| (one.inode, one)).collect();
+    let published = published(&collected, &containers, &names);
+    let mut listeners = Vec::new();
+    let mut ephemeral = HashMap::new();
+    for (visited, view) in views(&collected) {
+        let Some(namespace) = names.get(&visited.inode) else { continue };
+        ephemeral.insert(namespace.name.clone(), view.ephemeral.clone());
+        let join = Join { collected: &collected, containers: &containers, names: &names, published: &published };
+        listeners.extend(view.sockets.iter().map(|socket| join.listener(socket, view, namespace)));
+    }
+    client::mark(&mut listeners, |name| ephemeral.get(name).cloned().unwrap_or(client::DEFAULT_EPHEMERAL));
+    listeners.sort_by_cached_key(key);
+    listeners.dedup();
+    let own = views(&collected).find(|(visited, _)| Some(visited.inode) == collected.own);
+    let addresses = own.map(|(_, view)| view.addresses.clone()).unwrap_or_default();
+    let gaps = gaps(&collected, &listeners);
+    let machine = collected.machine;
+    HostReport {
+        schema: SCHEMA.to_owned(),
+        tool: Tool::this(),
+        id: system::host_id(machine.machine_id.as_deref(), machine.hostname.as_deref()),
+        hostname: machine.hostname,
+        collected_at: Some(collected_at),
+        source: Source::Native,
+        privileges: collected.privileges,
+        addresses: addresses.into_iter().filter(|own| !own.address.is_loopback()).collect(),
+        namespaces,
+        listeners,
+        containers,
+        published,
+        os: machine.os,
+        gaps,
+    }
+}
+
+/// The host's own first; then by name, and by what an operator sorts by.
+fn key(listener: &Listener) -> impl Ord + use<> {
+    let elsewhere = listener.namespace != HOST_NAMESPACE;
+    (elsewhere, listener.namespace.clone(), listener.transport, listener.port, listener.address, listener.pid)
+}
+
+fn views(collected: &Collected) -> impl Iterator<Item = (&Visited, &View)> {
+    collected.visited.iter().filter_map(|visited| Some((visited, visited.view.as_ref()?)))
+}
+
+/// What the engines name, and what only cgroups show (containerd, CRI-O, an engine that may not be asked).
+fn containers(collected: &Collected) -> Vec<Container> {
+    let mut found: BTreeMap<String, Container> = BTreeMap::new();
+    for engine in &collected.engines {
+        for one in &engine.containers {
+            let host_network = one.container.host_network && engine.here;
+            found
+                .entry(one.container.id.clone())
+                .or_insert_with(|| Container { host_network, ..one.container.clone() });
+        }
+    }
+    for (pid, process) in &collected.processes {
+        let Some(reference) = &process.membership.container else { continue };
+        let known = found.entry(reference.id.clone()).or_insert_with(|| Container {
+            id: reference.id.clone(),
+            name: (reference.engine == "lxc").then(|| reference.id.clone()),
+            engine: reference.engine.to_owned(),
+            ..Container::default()
+        });
+        if collected.own.is_some() && collected.namespaces.get(pid).copied() == collected.own {
+            known.host_network = true;
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The label of the container that a process runs in.
+fn container_of<'a>(process: &Process, containers: &'a [Container]) -> Option<&'a Container> {
+    let reference = process.membership.container.as_ref()?;
+    containers.iter().find(|container| container.id == reference.id)
+}
+
+fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace> {
+    let mut pids: HashMap<u64, Vec<u32>> = HashMap::new();
+    for (pid, inode) in &collected.namespaces {
+        pids.entry(*inode).or_default().push(*pid);
+    }
+    let mut first_pids: HashMap<u64, &Container> = HashMap::new();
+    for one in collected.engines.iter().flat_map(|engine| &engine.containers) {
+        let inode = one.pid.and_then(|pid| collected.namespaces.get(&pid));
+        if let (Some(inode), Some(known)) = (inode, containers.iter().find(|known| known.id == one.container.id)) {
+            first_pids.entry(*inode).or_insert(known);
+        }
+    }
+    let mut taken = HashSet::new();
+    let mut found = Vec::new();
+    for visited in &collected.visited {
+        let own = Some(visited.inode) == collected.own;
+        let inside = pids.remove(&visited.inode).unwrap_or_default();
+        let by_cgroup = inside.iter().filter_map(|pid| container_of(collected.processes.get(pid)?, containers)).next();
+        let container = by_cgroup.or_else(|| first_pids.get(&visited.inode).copied()).filter(|_| !own);
+        let mut name = name(visited, own, container);
+        // A name below /run/netns may be anything, `host` too; two engines may have a container of one name each.
+        if (name == HOST_NAMESPACE && !own) || !taken.insert(name.clone()) {
+            name = by_inode(visited.inode);
+            taken.insert(name.clone());
+        }
+        let mut addresses: Vec<IpAddr> =
+            visited.view.iter().flat_map(|view| &view.addresses).map(|own| own.address).collect();
+        addresses.retain(|address| !address.is_loopback());
+        found.push(Namespace {
+            name,
+            inode: visited.inode,
+            addresses,
+            container: container.map(label),
+            pids: inside.into_iter().take(SHOWN_PIDS).collect(),
+        });
+    }
+    found
+}
+
+fn name(visited: &Visited, own: bool, container: Option<&Container>) -> String {
+    if own {
+        return HOST_NAMESPACE.to_owned();
+    }
+    let named = visited.mounts.iter().find_map(|mount| {
+        let below = NAMED.iter().find_map(|folder| mount.strip_prefix(folder).ok())?;
+        Some(below.to_string_lossy().into_owned())
+    });
+    named
+        .or_else(|| container.map(|container| format!("container:{}", label(container))))
+        .unwrap_or_else(|| by_inode(visited.inode))
+}
+
+fn by_inode(inode: u64) -> String {
+    format!("net:[{inode}]")
+}
+
+/// What the engines of this host publish, and what its docker-proxies forward; of both, the engine's word.
+fn published(collected: &Collected, containers: &[Container], names: &HashMap<u64, &Namespace>) -> Vec<PublishedPort> {
+    let here = collected.engines.iter().filter(|engine| engine.here);
+    let mut published: Vec<PublishedPort> =
+        here.flat_map(|engine| &engine.containers).flat_map(|one| one.published.clone()).collect();
+    for (pid, process) in &collected.processes {
+        let Some(forward) = &process.forward else { continue };
+        if collected.namespaces.get(pid).copied() != collected.own {
+            continue;
+        }
+        let known = published.iter_mut().find(|known| {
+            (known.transport, known.host_address, known.host_port, known.container_port)
+                == (forward.transport, forward.host_address, forward.host_port, forward.container_port)
+        });
+        match known {
+            Some(known) => known.container_address = Some(forward.container_address),
+            None => published.push(PublishedPort {
+                transport: forward.transport,
+                host_address: forward.host_address,
+                host_port: forward.host_port,
+                container_address: Some(forward.container_address),
+                container_port: forward.container_port,
+                container: container_at(forward.container_address, containers, names),
+                source: "docker-proxy".to_owned(),
+            }),
+        }
+    }
+    published.sort_by(|a, b| {
+        let key = |one: &PublishedPort| {
+            (one.transport, one.host_port, one.host_address, one.container_port, one.container.clone())
+        };
+        key(a).cmp(&key(b))
+    });
+    published.dedup();
+    published
+}
+
+/// The container that has an address: by its engine, else by the namespace that has it.
+fn container_at(address: IpAddr, containers: &[Container], names: &HashMap<u64, &Namespace>) -> Option<String> {
+    if let Some(container) = by_address(containers).get(&address) {
+        return Some(label(container));
+    }
+    let having = |one: &&&Namespace| one.name != HOST_NAMESPACE && one.addresses.contains(&address);
+    let labels: BTreeSet<&String> = names.values().filter(having).filter_map(|one| one.container.as_ref()).collect();
+    if labels.len() == 1 { labels.first().map(|label| (*label).clone()) } else { None }
+}
+
+struct Join<'a> {
+    collected: &'a Collected,
+    containers: &'a [Container],
+    names: &'a HashMap<u64, &'a Namespace>,
+    published: &'a [PublishedPort],
+}
+
+impl Join<'_> {
+    fn listener(&self, socket: &KernelSocket, view: &View, namespace: &Namespace) -> Listener {
+        let mut listener = Listener {
+            v6only: socket.v6only,
+            device: socket
+                .interface
+                .map(|index| view.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))),
+            namespace: namespace.name.clone(),
+            user: Some(self.user(socket.uid, None)),
+            ..blank_listener(socket.transport, socket.address, socket.port)
+        };
+        let pids = self.collected.holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);
+        let holders: Vec<Holder> = pids
+            .iter()
+            .filter_map(|pid| Some(Holder { pid: *pid, name: self.collected.processes.get(pid)?.name.clone() }))
+            .collect();
+        let Some((owner, activated)) = owner::choose(&holders) else { return listener };
+        let Some(process) = self.collected.processes.get(&owner.pid) else { return listener };
+        let container = container_of(process, self.containers);
+        listener.pid = Some(owner.pid);
+        listener.process = Some(owner.name.clone());
+        listener.exe.clone_from(&process.exe);
+        listener.user = Some(self.user(process.uid.unwrap_or(socket.uid), container));
+        listener.socket_activated = activated;
+        // What systemd holds for a service that does not run has no unit of its own.
+        listener.unit = process.membership.unit.clone().filter(|unit| unit != "init.scope");
+        listener.container = container.map(label).or_else(|| self.publishes_for(process, &listener));
+        listener
+    }
+
+    /// A name of the host's own user list; in a container the same number may be somebody else.
+    fn user(&self, uid: u32, container: Option<&Container>) -> String {
+        let name = self.collected.machine.users.get(&uid).filter(|_| container.is_none() || uid == 0);
+        name.cloned().unwrap_or_else(|| uid.to_string())
+    }
+
+    /// The container that a socket of an engine's helper is there for.
+    fn publishes_for(&self, process: &Process, listener: &Listener) -> Option<String> {
+        if let Some(forward) = &process.forward {
+            let known = container_at(forward.container_address, self.containers, self.names);
+            if known.is_some() {
+                return known;
+            }
+        }
+        if listener.namespace != HOST_NAMESPACE || !PUBLISHERS.contains(&process.name.as_str()) {
+            return None;
+        }
+        let same = self.published.iter().find(|one| {
+            (one.transport, one.host_port) == (listener.transport, listener.port)
+                && (one.host_address == listener.address || one.host_address.is_unspecified())
+        });
+        same.and_then(|one| one.container.clone())
+    }
+}
+
+fn gaps(collected: &Collected, listeners: &[Listener]) -> Vec<Gap> {
+    let mut gaps = collected.gaps.clone();
+    let unowned = listeners.iter().filter(|listener| listener.pid.is_none()).count();
+    if unowned > 0 {
+        let (cause, settled_by) = if collected.hidden_descriptors > 0 {
+            (
+                format!("the descriptors of {} processes may not be read", collected.hidden_descriptors),
+                "root, or CAP_SYS_PTRACE",
+            )
+        } else {
+            (
+                "no process that can be seen holds them: kernel services (WireGuard, NFS), or another pid namespace"
+                    .to_owned(),
+                "`postern host` outside of any container; `lsmod` and `wg show` for the kernel's",
+            )
+        };
+        gaps.push(Gap {
+            what: format!("the owners of {unowned} of {} sockets", listeners.len()),
+            cause,
+            settled_by: settled_by.to_owned(),
+            incomplete: false,
+        });
+    }
+    let nsenter = "`postern host` as root in the machine's first namespace: `nsenter --net=/proc/1/ns/net`";
+    let doubt = match (collected.own, collected.first) {
+        (Some(own), Some(first)) if own == first => None,
+        (Some(own), Some(first)) => Some((
+            format!("`{HOST_NAMESPACE}` is {}, in which postern was started", by_inode(own)),
+            format!("the machine's first namespace, that of pid 1, is {}", by_inode(first)),
+        )),
+        (Some(own), None) => Some((
+            format!("whether `{HOST_NAMESPACE}`, {}, is the machine's first namespace", by_inode(own)),
+            "pid 1 may not be looked into".to_owned(),
+        )),
+        (None, _) => Some((
+            "which namespace postern was started in".to_owned(),
+            "/proc/thread-self/ns/net cannot be read".to_owned(),
+        )),
+    };
+    gaps.extend(doubt.map(|(what, cause)| Gap {
+        what,
+        cause,
+        settled_by: nsenter.to_owned(),
+        incomplete: collected.own.is_none(),
+    }));
+    gaps
+}
+
+const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+/// Programs that hold a host's port for a container.
+const PUBLISHERS: [&str; 8] =
+    ["conmon", "docker-proxy", "dockerd", "forkproxy", "pasta", "rootlesskit", "rootlessport", "slirp4netns"];
+const SHOWN_PIDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::host::cgroup::{ContainerRef, Membership};
+    use crate::host::collected::{Engine, Machine};
+    use crate::host::docker_proxy::Forward;
+    use crate::host::engine::EngineContainer;
+    use crate::model::Transport;
+    use crate::model::host_report::HostAddress;
+
+    const OWN: u64 = 4_026_531_833;
+    const INNER: u64 = 4_026_532_500;
+    const ID: &str = "3f4e1c2d5b6a79880011223344556677889900aabbccddeeff00112233445566";
+
+    fn socket(address: &str, port: u16, inode: u64) -> KernelSocket {
+        let address: IpAddr = address.parse().unwrap();
+        KernelSocket {
+            transport: Transport::Tcp,
+            address,
+            port,
+            v6only: address.is_ipv6().then_some(false),
+            interface: None,
+            uid: 0,
+            inode,
+        }
+    }
+
+    fn visited(inode: u64, addresses: &[&str], sockets: Vec<KernelSocket>) -> Visited {
+        let addresses = addresses.iter().map(|address| HostAddress {
+            address: address.parse().unwrap(),
+            prefix: 24,
+            interface: "eth0".to_owned(),
+            mac: None,
+            bridge: false,
+        });
+        let view = View {
+            sockets,
+            addresses: addresses.collect(),
+            interfaces: HashMap::from([(7, "eth7".to_owned())]),
+            ephemeral: client::DEFAULT_EPHEMERAL,
+            refused: Vec::new(),
+        };
+        Visited { inode, mounts: Vec::new(), view: Some(view) }
+    }
+
+    fn proxy() -> Process {
+        let forward = Forward {
+            transport: Transport::Tcp,
+            host_address: "0.0.0.0".parse().unwrap(),
+            host_port: 8080,
+            container_address: "172.17.0.2".parse().unwrap(),
+            container_port: 80,
+        };
+        Process { name: "docker-proxy".to_owned(), uid: Some(0), forward: Some(forward), ..Process::default() }
+    }
+
+    fn contained() -> Process {
+        let container = Some(ContainerRef { id: ID.to_owned(), engine: "docker" });
+        Process {
+            name: "httpd".to_owned(),
+            uid: Some(33),
+            membership: Membership { unit: None, container },
+            ..Process::default()
+        }
+    }
+
+    /// A host with a docker-proxy on 8080 and a container behind it; no engine was asked.
+    fn docker_host() -> Collected {
+        Collected {
+            own: Some(OWN),
+            first: Some(OWN),
+            visited: vec![
+                visited(OWN, &["127.0.0.1", "198.18.0.2"], vec![socket("0.0.0.0", 8080, 1)]),
+                visited(INNER, &["127.0.0.1", "172.17.0.2"], vec![socket("::", 80, 2)]),
+            ],
+            namespaces: BTreeMap::from([(500, OWN), (600, INNER)]),
+            holders: HashMap::from([(1, vec![500]), (2, vec![600])]),
+            processes: HashMap::from([(500, proxy()), (600, contained())]),
+            machine: Machine {
+                users: HashMap::from([(0, "root".to_owned()), (33, "www-data".to_owned())]),
+                ..Machine::default()
+            },
+            ..Collected::default()
+        }
+    }
+
+    fn engine(here: bool) -> Engine {
+        let container = Container {
+            id: ID.to_owned(),
+            name: Some("web".to_owned()),
+            engine: "docker".to_owned(),
+            addresses: vec!["172.17.0.2".parse().unwrap()],
+            host_network: true,
+            ..Container::default()
+        };
+        let published = PublishedPort {
+            transport: Transport::Tcp,
+            host_address: "0.0.0.0".parse().unwrap(),
+            host_port: 8080,
+            container_address: None,
+            container_port: 80,
+            container: Some("web".to_owned()),
+            source: "engine".to_owned(),
+        };
+        let one = EngineContainer { container, published: vec![published], pid: Some(600) };
+        Engine { containers: vec![one], here }
+    }
+
+    fn report(collected: Collected) -> HostReport {
+        assemble(collected, "2026-11-24T12:00:00Z".to_owned())
+    }
+
+    #[test]
+    fn without_an_engine_the_container_is_known_by_cgroup_and_address() {
+        let report = report(docker_host());
+        let label = Some("3f4e1c2d5b6a".to_owned());
+        let names: Vec<_> = report.namespaces.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["host", "container:3f4e1c2d5b6a"]);
+        let [outer, inner] = &report.listeners[..] else { panic!("{:?}", report.listeners) };
+        assert_eq!((outer.process.as_deref(), &outer.container), (Some("docker-proxy"), &label));
+        assert_eq!((inner.process.as_deref(), &inner.container), (Some("httpd"), &label));
+        assert_eq!(inner.namespace, "container:3f4e1c2d5b6a");
+        // The host's www-data is not the container's user 33.
+        assert_eq!((outer.user.as_deref(), inner.user.as_deref()), (Some("root"), Some("33")));
+        assert_eq!((report.published[0].source.as_str(), &report.published[0].container), ("docker-proxy", &label));
+        assert_eq!(report.addresses.len(), 1, "loopback identifies nobody");
+        assert_eq!(report.gaps, []);
+    }
+
+    #[test]
+    fn an_engine_names_its_containers_once() {
+        let report = report(Collected { engines: vec![engine(true)], ..docker_host() });
+        assert_eq!(report.namespaces[1].name, "container:web");
+        assert!(report.listeners.iter().all(|one| one.container.as_deref() == Some("web")));
+        assert_eq!(report.containers.len(), 1);
+        let [published] = &report.published[..] else { panic!("{:?}", report.published) };
+        assert_eq!(
+            (published.source.as_str(), published.container_address),
+            ("engine", Some("172.17.0.2".parse().unwrap()))
+        );
+    }
+
+    #[test]
+    fn an_engine_of_another_namespace_publishes_nothing_here() {
+        let mut collected = docker_host();
+        collected.processes.remove(&500);
+        let report = report(Collected { engines: vec![engine(false)], ..collected });
+        assert_eq!((report.published.len(), report.containers[0].host_network), (0, false));
+        assert_eq!(report.namespaces[1].name, "container:web");
+    }
+
+    #[test]
+    fn dockerd_without_proxy_holds_the_port_for_the_container() {
+        let mut collected = docker_host();
+        collected.processes.insert(500, Process { name: "dockerd".to_owned(), ..Process::default() });
+        let report = report(Collected { engines: vec![engine(true)], ..collected });
+        assert_eq!(report.listeners[0].container.as_deref(), Some("web"));
+    }
+
+    #[test]
+    fn namespaces_are_named_by_their_mount_and_never_twice() {
+        let mut collected = docker_host();
+        collected.visited[1].mounts = vec![PathBuf::from("/run/docker/netns/8f2c"), PathBuf::from("/run/netns/blue")];
+        assert_eq!(report(collected).namespaces[1].name, "blue");
+        let mut collected = docker_host();
+        collected.visited[1].mounts = vec![PathBuf::from("/run/netns/host")];
+        assert_eq!(report(collected).namespaces[1].name, format!("net:[{INNER}]"));
+    }
+
+    #[test]
+    fn unknown_owners_stay_unknown_and_say_what_settles_it() {
+        let mut collected = docker_host();
+        collected.holders.clear();
+        collected.hidden_descriptors = 3;
+        let report = report(collected);
+        assert!(report.listeners.iter().all(|one| one.pid.is_none() && one.process.is_none()));
+        assert_eq!(report.listeners[0].user.as_deref(), Some("root"), "the socket itself tells its user");
+        let gap = &report.gaps[0];
+        assert_eq!(
+            (gap.what.as_str(), gap.settled_by.as_str()),
+            ("the owners of 2 of 2 sockets", "root, or CAP_SYS_PTRACE")
+        );
+    }
+
+    #[test]
+    fn a_caller_in_another_namespace_is_told() {
+        let gaps = report(Collected { first: Some(1), ..docker_host() }).gaps;
+        assert!(gaps[0].cause.contains("net:[1]"), "{gaps:?}");
+        let gaps = report(Collected { first: None, ..docker_host() }).gaps;
+        assert!(gaps[0].what.starts_with("whether `host`"), "{gaps:?}");
+    }
+
+    #[test]
+    fn devices_units_and_activation() {
+        let mut collected = docker_host();
+        let view = collected.visited[0].view.as_mut().unwrap();
+        view.sockets[0].interface = Some(7);
+        view.sockets.push(KernelSocket { interface: Some(9), ..socket("::", 22, 3) });
+        let unit = |unit: &str| Membership { unit: Some(unit.to_owned()), container: None };
+        let systemd = Process { name: "systemd".to_owned(), membership: unit("init.scope"), ..Process::default() };
+        collected.processes.insert(1, systemd);
+        collected
+            .processes
+            .insert(500, Process { name: "sshd".to_owned(), membership: unit("ssh.service"), ..Process::default() });
+        collected.holders = HashMap::from([(1, vec![500]), (3, vec![1])]);
+        let listeners = report(collected).listeners;
+        let found: Vec<_> = listeners
+            .iter()
+            .filter(|one| one.namespace == "host")
+            .map(|one| (one.port, one.device.as_deref(), one.unit.as_deref(), one.socket_activated))
+            .collect();
+        assert_eq!(found, [(22, Some("#9"), None, true), (8080, Some("eth7"), Some("ssh.service"), false)]);
+    }
+}

@@ -1,0 +1,297 @@
+//! Driver: `postern host`. This machine's own view, from /proc, netlink and the engines' sockets. Reads only, and leaves
+//! nothing behind.
+//!
+//! The host's *own* namespace is the one that the calling thread is in; where that is not pid 1's, a gap says so. All
+//! other namespaces are found by the processes, threads and descriptors of /proc and by the bind mounts that this mount
+//! namespace shows. Not found: a namespace that is held by a socket alone or bind-mounted in other mount namespaces only.
+#![expect(clippy::disallowed_methods, reason = "reads small files and the environment")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::thread::CapabilitySet;
+
+use super::collected::{Collected, Engine, Machine, Visited};
+use super::engine::{self, EngineSocket};
+use super::engine_fetch::{self, EngineAnswer, EngineError};
+use super::processes::{self, ProcessTable};
+use super::visit::{self, OWN_NAMESPACE, Visit, VisitError};
+use super::{assemble, proc_text, system};
+use crate::model::host_report::{HostReport, Privileges};
+use crate::model::report::Gap;
+
+/// What to look at, and how long to wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectSettings {
+    /// Default: all.
+    pub namespaces: NamespaceScope,
+    /// In place of Docker's usual sockets, as in `DOCKER_HOST`.
+    pub docker_host: Option<String>,
+    /// In place of Podman's usual socket, as in `CONTAINER_HOST`.
+    pub container_host: Option<String>,
+    /// More engine sockets to ask.
+    pub engine_sockets: Vec<PathBuf>,
+    /// Time for one engine. Default: 3 s.
+    pub engine_limit: Duration,
+    /// Time for one namespace. Default: 2 s.
+    pub namespace_limit: Duration,
+}
+
+impl Default for CollectSettings {
+    fn default() -> Self {
+        Self {
+            namespaces: NamespaceScope::All,
+            docker_host: None,
+            container_host: None,
+            engine_sockets: Vec::new(),
+            engine_limit: Duration::from_secs(3),
+            namespace_limit: Duration::from_secs(2),
+        }
+    }
+}
+
+impl CollectSettings {
+    /// The defaults, with `DOCKER_HOST` and `CONTAINER_HOST` of the environment.
+    pub fn from_environment() -> Self {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self { docker_host: variable("DOCKER_HOST"), container_host: variable("CONTAINER_HOST"), ..Self::default() }
+    }
+}
+
+/// Which network namespaces are entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceScope {
+    /// Every one that may be entered.
+    All,
+    /// The caller's own; the others are named but not entered.
+    Own,
+}
+
+/// Looks at this machine. What cannot be seen becomes a gap of the report, never an error.
+///
+/// Blocks, for a few milliseconds mostly and never longer than the limits allow; in async code it belongs on a blocking
+/// thread. The namespaces are entered on a thread of their own: the caller's stays where it is.
+pub fn collect(settings: &CollectSettings, now: jiff::Timestamp) -> HostReport {
+    let (sockets, gaps) =
+        engine::sockets(settings.docker_host.as_deref(), settings.container_host.as_deref(), &settings.engine_sockets);
+    let sockets = distinct(sockets);
+    let mut collected = Collected {
+        own: processes::namespace(Path::new(OWN_NAMESPACE)).ok(),
+        first: processes::namespace(Path::new("/proc/1/ns/net")).ok(),
+        machine: machine(),
+        privileges: privileges(),
+        gaps,
+        ..Collected::default()
+    };
+    let answers = std::thread::scope(|scope| {
+        let engines = scope.spawn(|| engine_fetch::ask_all(&sockets, settings.engine_limit));
+        let mut table = processes::survey();
+        visit_namespaces(settings, &mut table, &mut collected);
+        owners(table, &mut collected);
+        engines.join().unwrap_or_default()
+    });
+    for (socket, answer) in sockets.iter().zip(answers) {
+        take_engine(socket, answer, &mut collected);
+    }
+    assemble::assemble(collected, format!("{:.0}", now))
+}
+
+/// Enters the namespaces and notes those that could not be.
+fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collected: &mut Collected) {
+    let mut mounts: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    let mountinfo = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    for (inode, path) in proc_text::namespace_mounts(&mountinfo) {
+        mounts.entry(inode).or_default().push(path);
+    }
+    let mut doors: BTreeMap<u64, Vec<PathBuf>> = mounts.clone();
+    for (inode, door) in &table.side_doors {
+        doors.entry(*inode).or_default().push(door.clone());
+    }
+    for (pid, inode) in &table.namespaces {
+        let known = doors.entry(*inode).or_default();
+        if known.len() < MOST_DOORS {
+            known.push(PathBuf::from(format!("/proc/{pid}/ns/net")));
+        }
+    }
+    let mut visits = Vec::new();
+    if let Some(own) = collected.own {
+        doors.remove(&own);
+        visits.push(Visit { inode: own, doors: Vec::new() });
+    }
+    visits.extend(doors.into_iter().map(|(inode, doors)| Visit { inode, doors }));
+    let entered = match settings.namespaces {
+        NamespaceScope::All => visits.clone(),
+        NamespaceScope::Own => visits.iter().take(usize::from(collected.own.is_some())).cloned().collect(),
+    };
+    let mut results = visit::visit_all(entered, settings.namespace_limit).into_iter();
+    let mut failures: BTreeMap<String, (Vec<u64>, bool)> = BTreeMap::new();
+    for visit in visits {
+        let view = match results.next() {
+            Some(Ok(view)) => Some(view),
+            // It went away while we looked: what was in it is gone too.
+            Some(Err(VisitError::Gone)) => continue,
+            Some(Err(error)) => {
+                let hidden = error == VisitError::Denied;
+                failures.entry(error.to_string()).or_insert_with(|| (Vec::new(), !hidden)).0.push(visit.inode);
+                None
+            }
+            None => {
+                failures.entry(LEFT_OUT.to_owned()).or_default().0.push(visit.inode);
+                None
+            }
+        };
+        for refusal in view.iter().flat_map(|view| &view.refused) {
+            failures.entry(refusal.clone()).or_insert_with(|| (Vec::new(), true)).0.push(visit.inode);
+        }
+        let mounts = mounts.remove(&visit.inode).unwrap_or_default();
+        collected.visited.push(Visited { inode: visit.inode, mounts, view });
+    }
+    for (cause, (inodes, incomplete)) in failures {
+        let shown: Vec<String> = inodes.iter().take(SHOWN).map(|inode| format!("net:[{inode}]")).collect();
+        let more = if inodes.len() > SHOWN { ", …" } else { "" };
+        collected.gaps.push(Gap {
+            what: format!("the sockets of {} network namespaces: {}{more}", inodes.len(), shown.join(", ")),
+            settled_by: if cause == LEFT_OUT { "a run without that restriction" } else { "`postern host` as root" }
+                .to_owned(),
+            cause,
+            incomplete,
+        });
+    }
+    if table.hidden_namespaces > 0 {
+        collected.gaps.push(Gap {
+            what: format!("the network namespaces of {} processes", table.hidden_namespaces),
+            cause: "the kernel lets nobody but their users, or root, look into them".to_owned(),
+            settled_by: "root with CAP_SYS_PTRACE, outside of any container".to_owned(),
+            incomplete: false,
+        });
+    }
+    collected.namespaces = std::mem::take(&mut table.namespaces);
+}
+
+/// Finds the processes that hold the sockets, and looks at them and at some of each other namespace.
+fn owners(table: ProcessTable, collected: &mut Collected) {
+    let wanted: HashSet<u64> = collected
+        .visited
+        .iter()
+        .filter_map(|visited| visited.view.as_ref())
+        .flat_map(|view| &view.sockets)
+        .map(|socket| socket.inode)
+        .filter(|inode| *inode != 0)
+        .collect();
+    collected.hidden_descriptors = table.hidden_descriptors;
+    let mut holders = table.holders;
+    holders.retain(|inode, _| wanted.contains(inode));
+    // A socket that was opened after /proc was read has no holder yet.
+    if holders.len() < wanted.len() {
+        for (inode, found) in processes::survey().holders {
+            if wanted.contains(&inode) {
+                holders.entry(inode).or_insert(found);
+            }
+        }
+    }
+    let mut inside: HashMap<u64, usize> = HashMap::new();
+    let mut pids: HashSet<u32> = holders.values().flatten().map(|(pid, _)| *pid).collect();
+    for (pid, inode) in &collected.namespaces {
+        let seen = inside.entry(*inode).or_default();
+        if Some(*inode) != collected.own && *seen < LOOKED_AT {
+            *seen += 1;
+            pids.insert(*pid);
+        }
+    }
+    collected.processes = pids.into_iter().filter_map(|pid| Some((pid, processes::look_at(pid)?))).collect();
+    // After the look, so that a process that came by a dead one's pid is not taken for it.
+    for (inode, found) in holders {
+        let mut pids: Vec<u32> = found
+            .into_iter()
+            .filter(|(pid, fd)| processes::still_holds(*pid, *fd, inode))
+            .map(|(pid, _)| pid)
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        if !pids.is_empty() {
+            collected.holders.insert(inode, pids);
+        }
+    }
+}
+
+fn take_engine(socket: &EngineSocket, answer: Result<EngineAnswer, EngineError>, collected: &mut Collected) {
+    let path = socket.path.display();
+    let mut gap = |what: String, cause: String, settled_by: &str, incomplete| {
+        collected.gaps.push(Gap { what, cause, settled_by: settled_by.to_owned(), incomplete });
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(EngineError::Absent | EngineError::NotListening) if !socket.named => return,
+        Err(error) => {
+            let settled_by = match error {
+                EngineError::Denied => "root, or membership in the group of the socket",
+                _ => "an engine that answers there",
+            };
+            let incomplete = !matches!(error, EngineError::Denied);
+            return gap(
+                format!("containers and published ports of the engine at {path}"),
+                error.to_string(),
+                settled_by,
+                incomplete,
+            );
+        }
+    };
+    if answer.not_inspected > 0 {
+        gap(
+            format!("whether {} containers of the engine at {path} are privileged", answer.not_inspected),
+            format!("at most {} are asked for one by one, and each must answer", engine_fetch::INSPECTED),
+            "the engine's `inspect`",
+            false,
+        );
+    }
+    let namespace = answer.pid.and_then(|pid| collected.namespaces.get(&pid)).copied();
+    let here = namespace.is_none() || collected.own.is_none() || namespace == collected.own;
+    if !here {
+        gap(
+            format!("the ports that the engine at {path} publishes"),
+            "it runs in another network namespace: they are not this host's".to_owned(),
+            "`postern host` in the engine's namespace",
+            false,
+        );
+    }
+    collected.engines.push(Engine { containers: answer.containers, here });
+}
+
+/// /var/run is mostly a link to /run.
+fn distinct(sockets: Vec<EngineSocket>) -> Vec<EngineSocket> {
+    let mut seen = HashSet::new();
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    sockets.into_iter().filter(|socket| seen.insert(real(&socket.path))).collect()
+}
+
+fn machine() -> Machine {
+    let file = |path: &str| fs::read_to_string(path).ok();
+    let line = |path: &str| file(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let os = file("/etc/os-release").or_else(|| file("/usr/lib/os-release")).and_then(|text| system::os_release(&text));
+    Machine {
+        machine_id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
+        hostname: line("/proc/sys/kernel/hostname"),
+        os: os
+            .map(|os| crate::model::host_report::OperatingSystem { kernel: line("/proc/sys/kernel/osrelease"), ..os }),
+        users: file("/etc/passwd").map(|text| system::users(&text)).unwrap_or_default(),
+    }
+}
+
+fn privileges() -> Privileges {
+    let effective = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    Privileges {
+        uid: Some(rustix::process::geteuid().as_raw()),
+        namespaces: effective.contains(CapabilitySet::SYS_ADMIN),
+        processes: effective.contains(CapabilitySet::SYS_PTRACE),
+    }
+}
+
+const LEFT_OUT: &str = "only the own namespace was asked for";
+/// Ways in that are tried.
+const MOST_DOORS: usize = 8;
+/// Processes that are looked at to name their namespace.
+const LOOKED_AT: usize = 8;
+/// Namespaces that a gap names.
+const SHOWN: usize = 8;

@@ -1,0 +1,84 @@
+//! What the drivers bring home, before it becomes a report. Plain data.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::cgroup::Membership;
+use super::docker_proxy::Forward;
+use super::engine::EngineContainer;
+use super::sockets::KernelSocket;
+use crate::model::host_report::{HostAddress, OperatingSystem, Privileges};
+use crate::model::report::Gap;
+
+/// Everything that was seen.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Namespace of the caller: the host's own.
+    pub own: Option<u64>,
+    /// Namespace of pid 1.
+    pub first: Option<u64>,
+    pub visited: Vec<Visited>,
+    /// Network namespace of each process that may be asked.
+    pub namespaces: BTreeMap<u32, u64>,
+    /// Pids that hold a socket, by its inode.
+    pub holders: HashMap<u64, Vec<u32>>,
+    /// Processes that were looked at: holders, and some of each namespace.
+    pub processes: HashMap<u32, Process>,
+    pub engines: Vec<Engine>,
+    pub machine: Machine,
+    pub privileges: Privileges,
+    /// Processes whose descriptors may not be read.
+    pub hidden_descriptors: usize,
+    pub gaps: Vec<Gap>,
+}
+
+/// A network namespace that was found.
+#[derive(Debug)]
+pub struct Visited {
+    pub inode: u64,
+    /// Where it is bind-mounted.
+    pub mounts: Vec<PathBuf>,
+    /// `None`: it could not be entered; a gap says why.
+    pub view: Option<View>,
+}
+
+/// What was seen inside a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub sockets: Vec<KernelSocket>,
+    /// Loopback included.
+    pub addresses: Vec<HostAddress>,
+    pub interfaces: HashMap<u32, String>,
+    pub ephemeral: RangeInclusive<u16>,
+    /// Questions that the kernel refused, with its reason.
+    pub refused: Vec<String>,
+}
+
+/// A process that owns a socket or lives in a namespace of interest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    pub name: String,
+    pub exe: Option<String>,
+    pub uid: Option<u32>,
+    pub membership: Membership,
+    /// For a docker-proxy.
+    pub forward: Option<Forward>,
+}
+
+/// A container engine that answered.
+#[derive(Debug)]
+pub struct Engine {
+    pub containers: Vec<EngineContainer>,
+    /// It runs in the host's own network namespace, so that the ports it publishes are the host's.
+    pub here: bool,
+}
+
+/// The machine as it names itself.
+#[derive(Debug, Default)]
+pub struct Machine {
+    pub machine_id: Option<String>,
+    pub hostname: Option<String>,
+    pub os: Option<OperatingSystem>,
+    pub users: HashMap<u32, String>,
+}

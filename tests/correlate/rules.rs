@@ -1,0 +1,157 @@
+//! The registry against the files, and what findings say.
+#![expect(clippy::disallowed_methods, reason = "lists and reads the rule files")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use postern::correlate::rules::ALL;
+use postern::correlate::{Context, InsideView, correlate, findings_only};
+use postern::model::{Confidence, Finding, Report, Severity};
+
+use crate::build::{Inside, Scan, facts};
+
+#[test]
+fn every_rule_file_is_registered_under_its_name_and_tells_its_limits() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/correlate/rules");
+    let mut files = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if matches!(name.as_str(), "mod" | "registry") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! Detects "), "{name} does not open with what it detects");
+        assert!(text.contains("\n//! Cannot know: "), "{name} does not say what it cannot know");
+        files.insert(name.replace('_', "-"));
+    }
+    let rules: BTreeSet<String> = ALL.iter().map(|rule| rule.name.to_owned()).collect();
+    assert_eq!(rules, files);
+    assert_eq!(ALL.len(), 8);
+}
+
+#[test]
+fn a_finding_cites_the_guarded_request_and_answers_the_six_questions() {
+    let report = judged(
+        r#"
+        targets = ["198.18.0.7"]
+        tcp = "2379"
+        host = [{ address = "198.18.0.7", endpoints = ["2379/tcp open accepted service=etcd access=unauthenticated severity=critical"] }]
+        "#,
+        r#"source = "native"
+        id = "a"
+        addresses = ["198.18.0.7/16 eth0"]
+        listeners = ["tcp [::]:2379 v6only=false process=etcd pid=5 unit=etcd.service"]"#,
+    );
+    let finding = only(&report, "unauthenticated-service");
+    assert_eq!(finding.title, "etcd client API answers without authentication");
+    assert!(finding.why.iter().any(|why| why.contains("`GET /guarded` without credentials was answered with 200")));
+    assert!(finding.why.iter().any(|why| why.contains("etcd (pid 5, unit etcd.service) on [::]:2379/tcp takes it")));
+    assert_eq!(finding.references.len(), 1);
+    assert_eq!(finding.triage.disable, "`systemctl disable --now etcd.service`.");
+    assert_eq!(finding.triage.bind, "`--listen-client-urls=http://127.0.0.1:2379`");
+    assert_eq!(finding.triage.firewall, "Let only the API servers reach 198.18.0.7:2379/tcp.");
+    assert_answered(finding);
+}
+
+#[test]
+fn a_published_port_is_stopped_in_docker_user() {
+    let report = judged(
+        r#"
+        targets = ["198.18.0.7"]
+        tcp = "12379"
+        host = [{ address = "198.18.0.7", endpoints = ["12379/tcp open accepted service=etcd access=unauthenticated severity=critical"] }]
+        "#,
+        r#"source = "native"
+        id = "a"
+        addresses = ["198.18.0.7/16 eth0"]
+        listeners = ["tcp 0.0.0.0:12379 process=docker-proxy"]
+        published = ["tcp 0.0.0.0:12379 -> 172.17.0.2:2379 db"]"#,
+    );
+    let triage = &only(&report, "unauthenticated-service").triage;
+    assert!(triage.firewall.contains("iptables -I DOCKER-USER -p tcp"), "{}", triage.firewall);
+    assert!(triage.firewall.contains("--ctorigdstport 12379 -j DROP"), "{}", triage.firewall);
+    assert!(triage.bind.contains("`-p 127.0.0.1:12379:2379`"), "{}", triage.bind);
+    assert!(triage.disable.contains("container db"), "{}", triage.disable);
+}
+
+#[test]
+fn an_unknown_service_gets_generic_answers() {
+    let report = judged(
+        r#"
+        targets = ["2001:db8::7"]
+        tcp = "9000,9001"
+        host = [{ address = "2001:db8::7", endpoints = ["9000/tcp open accepted", "9001/tcp open accepted"] }]
+        "#,
+        r#"source = "native"
+        id = "a"
+        addresses = ["2001:db8::7/64 eth0"]
+        listeners = ["tcp [::1]:9001 process=app pid=7"]"#,
+    );
+    let unreported = only(&report, "unreported");
+    assert_eq!((unreported.severity, unreported.confidence), (Severity::High, Confidence::Likely));
+    assert!(unreported.triage.firewall.contains("hook prerouting priority -300"), "{}", unreported.triage.firewall);
+    assert!(unreported.triage.firewall.contains("ip6 daddr 2001:db8::7 tcp dport 9000 drop"));
+    assert_answered(unreported);
+    let leaked = only(&report, "leaked-local");
+    assert!(leaked.triage.disable.contains("stop app (pid 7)"), "{}", leaked.triage.disable);
+    assert_answered(leaked);
+}
+
+#[test]
+fn a_plain_scan_has_findings_and_no_verdicts() {
+    let scan = scan(
+        r#"
+        targets = ["198.18.0.7"]
+        tcp = "22,2379"
+        host = [{ address = "198.18.0.7", endpoints = ["22/tcp open accepted", "2379/tcp open accepted service=etcd access=unauthenticated severity=critical"] }]
+        "#,
+    );
+    let report = findings_only(scan.report(), &facts());
+    assert!(report.hosts[0].endpoints.iter().all(|entry| entry.verdict.is_none() && entry.also.is_empty()));
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(only(&report, "unauthenticated-service").confidence, Confidence::Certain);
+    assert_eq!(findings_only(report.clone(), &facts()), report);
+}
+
+#[test]
+fn a_plain_scan_folds_what_answers_everything() {
+    let ports: Vec<String> = (1..=40).map(|port| format!("\"{port}/tcp open accepted-then-reset\"")).collect();
+    let scan = scan(&format!(
+        "targets = [\"198.18.0.7\"]\ntcp = \"1-40\"\nhost = [{{ address = \"198.18.0.7\", endpoints = [{}] }}]",
+        ports.join(", ")
+    ));
+    let report = findings_only(scan.report(), &facts());
+    assert!(report.hosts[0].endpoints.is_empty());
+    assert_eq!(report.hosts[0].other_ports[0].ports, "1-40");
+    let finding = only(&report, "answers-everything");
+    assert_eq!((finding.endpoint.as_str(), finding.confidence), ("198.18.0.7", Confidence::Certain));
+    assert_answered(finding);
+    assert_eq!(findings_only(report.clone(), &facts()), report);
+}
+
+fn judged(scan_text: &str, inside: &str) -> Report {
+    let inside: Inside = toml::from_str(inside).unwrap();
+    let views: [InsideView; 1] = [inside.view()];
+    correlate(scan(scan_text).report(), &views, &Context { facts: &facts(), own_addresses: &[] })
+}
+
+fn scan(text: &str) -> Scan {
+    toml::from_str(text).unwrap()
+}
+
+fn only<'a>(report: &'a Report, rule: &str) -> &'a Finding {
+    let found: Vec<&Finding> = report.findings.iter().filter(|finding| finding.rule == rule).collect();
+    assert_eq!(found.len(), 1, "{rule}: {:#?}", report.findings);
+    found[0]
+}
+
+fn assert_answered(finding: &Finding) {
+    let triage = &finding.triage;
+    for answer in
+        [&triage.disable, &triage.bind, &triage.authenticate, &triage.restrict, &triage.known_flaws, &triage.firewall]
+    {
+        assert!(!answer.is_empty(), "{triage:#?}");
+    }
+    assert!(!finding.why.is_empty() && finding.why.iter().all(|why| why.ends_with('.')), "{:#?}", finding.why);
+}
