@@ -17,9 +17,10 @@ use crate::support::{Background, Host, Lab, finish, run, wait_until};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Server {
-    /// Publishes one service, `_lab._tcp` on port 4242, and the host name `NAME.local`.
+    /// Publishes the host name `NAME.local`.
     Avahi {
         name: String,
+        shows: AvahiShows,
     },
     /// With `publish`, a container `web` that serves HTTP on port 80, published on that port of the host.
     Docker {
@@ -63,6 +64,17 @@ pub enum Server {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+pub enum AvahiShows {
+    /// One service, `_lab._tcp` on port 4242, with the secret in its text.
+    Service,
+    /// As service; the host's firewall drops unicast and admits the group, as ufw's stock rules do.
+    ServiceToGroup,
+    /// Nothing but the name, as Debian's package does.
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DockerGuard {
     /// Plain HTTP.
     None,
@@ -100,7 +112,7 @@ impl Server {
     /// The programs that it needs.
     pub const fn programs(&self) -> &'static [&'static str] {
         match self {
-            Self::Avahi { .. } => &["avahi-daemon"],
+            Self::Avahi { .. } => &["avahi-daemon", "nft"],
             Self::Docker { .. } => &["dockerd", "docker", "docker-proxy", "iptables", "busybox"],
             Self::Etcd { .. } => &["etcd", "etcdctl"],
             Self::Prometheus { .. } => &["prometheus"],
@@ -115,7 +127,7 @@ impl Server {
         let host = lab.host(host);
         // Dropping it ends the server.
         let running: Box<dyn Debug> = match self {
-            Self::Avahi { name } => Box::new(avahi(host, name)),
+            Self::Avahi { name, shows } => Box::new(avahi(host, name, *shows, secret)),
             Self::Docker { port, guard, publish } => Box::new(docker(host, *port, *guard, *publish, secret)),
             Self::Etcd { port, guard } => Box::new(etcd(host, *port, *guard, secret)),
             Self::Recorded { capture, recorded, port, layer } => {
@@ -143,7 +155,7 @@ impl Server {
     }
 }
 
-fn avahi(host: &Host, name: &str) -> Background {
+fn avahi(host: &Host, name: &str, shows: AvahiShows, secret: &str) -> Background {
     let directory = host.directory.join("avahi");
     let services = directory.join("services");
     fs::create_dir_all(&services).unwrap();
@@ -154,18 +166,33 @@ fn avahi(host: &Host, name: &str) -> Background {
         format!("[server]\nhost-name={name}\nuse-ipv4=yes\nuse-ipv6=yes\nenable-dbus=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"),
     )
     .unwrap();
-    fs::write(
-        services.join("lab.service"),
-        "<?xml version=\"1.0\" standalone='no'?><!DOCTYPE service-group SYSTEM \"avahi-service.dtd\">\n\
-         <service-group><name>lab door</name><service><type>_lab._tcp</type><port>4242</port></service></service-group>\n",
-    )
-    .unwrap();
+    if shows != AvahiShows::Name {
+        fs::write(
+            services.join("lab.service"),
+            format!(
+                "<?xml version=\"1.0\" standalone='no'?><!DOCTYPE service-group SYSTEM \"avahi-service.dtd\">\n\
+                 <service-group><name>lab door of {name}</name><service><type>_lab._tcp</type><port>4242</port>\
+                 <txt-record>token={secret}</txt-record></service></service-group>\n"
+            ),
+        )
+        .unwrap();
+    }
+    if shows == AvahiShows::ServiceToGroup {
+        let rules = format!(
+            "add table inet lab; add chain inet lab input {{ type filter hook input priority 0; }}; \
+             add rule inet lab input ip daddr {} udp dport 5353 drop; add rule inet lab input ip6 daddr {} udp dport 5353 drop",
+            host.address(),
+            host.address6()
+        );
+        finish(host.namespace.command("nft").arg(rules));
+    }
     finish(host.command("mount").arg("--bind").arg(&services).arg("/etc/avahi/services"));
     let mut command = host.command("avahi-daemon");
     command.args(["--no-drop-root", "--no-chroot", "--no-rlimits", "-f"]).arg(&configuration);
     let mut process = Background::start("avahi", &host.directory, &mut command);
     process.wait_until("established service", |output| {
-        output.contains("Server startup complete") && output.contains("successfully established")
+        output.contains("Server startup complete")
+            && (shows == AvahiShows::Name || output.contains("successfully established"))
     });
     process
 }
