@@ -32,7 +32,8 @@ pub fn wanted(joined: &Joined<'_>, elsewhere: impl Fn(IpAddr) -> bool) -> BTreeS
             }
             wanted.extend(near);
         } else if bound.is_unspecified() {
-            wanted.extend(other_families(joined, &shown, listener).map(at));
+            let others = other_families(joined, &shown, listener).filter(|address| !elsewhere(*address));
+            wanted.extend(others.map(at));
         } else if !elsewhere(bound) {
             wanted.insert(at(bound));
         }

@@ -1,7 +1,7 @@
 //! The hosts of a report, arranged by machine: addresses of one machine become one host, machines that the sweep did
 //! not meet get a host of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::address::canonical;
@@ -41,29 +41,55 @@ pub enum Part {
 
 /// Arranges `hosts` by `machines`; sorted by address.
 pub fn place(hosts: Vec<Host>, machines: &[Joined<'_>]) -> Vec<Placed> {
-    let mut rest = hosts;
+    let mut rest = Rest::new(hosts);
     let mut placed = Vec::new();
     for (index, joined) in machines.iter().enumerate() {
         if let Some(host) = own_host(&mut rest, joined) {
             placed.push(Placed { host, machine: Some(Place { index, part: Part::Host }) });
         }
         for &address in &joined.outer {
-            let mut host = take(&mut rest, &[address]).unwrap_or_else(|| empty(address));
+            let mut host = rest.take(&[address]).unwrap_or_else(|| empty(address));
             let named = joined.machine.namespaces.iter().find(|namespace| namespace.addresses.contains(&address));
             add_name(&mut host, named.and_then(|namespace| namespace.container.as_deref()));
             placed.push(Placed { host, machine: Some(Place { index, part: Part::Outer }) });
         }
     }
-    placed.extend(rest.into_iter().map(|host| Placed { host, machine: None }));
+    placed.extend(rest.hosts.into_iter().flatten().map(|host| Placed { host, machine: None }));
     placed.sort_by_key(|placed| placed.host.address);
     placed
 }
 
-fn own_host(rest: &mut Vec<Host>, joined: &Joined<'_>) -> Option<Host> {
+/// The hosts that no machine has taken yet, by their asked addresses.
+struct Rest {
+    hosts: Vec<Option<Host>>,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+impl Rest {
+    fn new(hosts: Vec<Host>) -> Self {
+        let numbered = hosts.iter().enumerate();
+        let by_address =
+            numbered.flat_map(|(index, host)| swept_addresses(host).into_iter().map(move |address| (address, index)));
+        Self { by_address: by_address.collect(), hosts: hosts.into_iter().map(Some).collect() }
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        self.by_address.get(&address).is_some_and(|index| self.hosts[*index].is_some())
+    }
+
+    /// Takes the hosts with any of `addresses` and makes one of them.
+    fn take(&mut self, addresses: &[IpAddr]) -> Option<Host> {
+        let slots: BTreeSet<usize> =
+            addresses.iter().filter_map(|address| self.by_address.get(address).copied()).collect();
+        slots.into_iter().filter_map(|slot| self.hosts[slot].take()).reduce(merge)
+    }
+}
+
+fn own_host(rest: &mut Rest, joined: &Joined<'_>) -> Option<Host> {
     let mut host = match joined.addresses.first() {
-        Some(&first) => take(rest, &joined.addresses).unwrap_or_else(|| empty(first)),
+        Some(&first) => rest.take(&joined.addresses).unwrap_or_else(|| empty(first)),
         // Only shown where no other host stands already.
-        None => joined.home.filter(|home| !rest.iter().any(|host| host.address == *home)).map(empty)?,
+        None => joined.home.filter(|home| !rest.holds(*home)).map(empty)?,
     };
     let machine = &joined.machine;
     if machine.id != UNKNOWN {
@@ -81,15 +107,6 @@ fn own_host(rest: &mut Vec<Host>, joined: &Joined<'_>) -> Option<Host> {
     let mac = || machine.addresses.iter().find(|entry| entry.address == address).and_then(|entry| entry.mac.clone());
     host.mac = host.mac.take().or_else(mac);
     Some(host)
-}
-
-/// Takes the hosts with any of `addresses` out of `rest` and makes one of them.
-fn take(rest: &mut Vec<Host>, addresses: &[IpAddr]) -> Option<Host> {
-    let all = std::mem::take(rest);
-    let (mine, others): (Vec<Host>, Vec<Host>) =
-        all.into_iter().partition(|host| swept_addresses(host).iter().any(|address| addresses.contains(address)));
-    *rest = others;
-    mine.into_iter().reduce(merge)
 }
 
 fn merge(mut one: Host, other: Host) -> Host {

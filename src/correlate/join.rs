@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::InsideView;
-use super::address::{can_identify, canonical};
+use super::address::{can_identify, canonical, is_link_local};
 use super::lookup::swept_addresses;
 use super::machine::{Machine, UNKNOWN};
 use super::scope::Asked;
@@ -51,7 +51,10 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
     let claims: Vec<Claims> = machines.iter().map(|machine| Claims::of(machine, own, &scanned)).collect();
     let (owners, mut gaps) = settle(&machines, &claims, is_asked);
     gaps.extend(shared_ids(&machines));
-    let alone = machines.len() == 1;
+    let nameless =
+        |machine: &Machine<'_>| machine.addresses.is_empty() && machine.views.iter().all(|view| view.address.is_none());
+    // Of two listings that name no address neither can be told.
+    let alone = machines.iter().filter(|machine| nameless(machine)).count() == 1;
     let joined = machines.into_iter().zip(claims).enumerate().map(|(index, (machine, claims))| {
         let mine = |address: &IpAddr| owners.get(address) == Some(&Owner::One(index));
         let mut joined = Joined {
@@ -63,8 +66,8 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
         };
         joined.outer.retain(|address| !joined.addresses.contains(address));
         if joined.any_address().is_none() {
-            let names_no_address = joined.machine.addresses.is_empty() && claims.explicit.is_empty();
-            match asked.single().filter(|_| alone && names_no_address) {
+            let free = |address: &IpAddr| alone && nameless(&joined.machine) && !owners.contains_key(address);
+            match asked.single().filter(free) {
                 Some(address) => {
                     joined.addresses.push(address);
                     joined.assumed = true;
@@ -144,10 +147,15 @@ fn is_own(machine: &Machine<'_>, claimed: &BTreeSet<IpAddr>, own: &[IpAddr]) -> 
     if own.is_empty() || !machine.views.iter().any(|view| view.before.source == Source::Native) {
         return false;
     }
-    let identifying = || own.iter().filter(|address| can_identify(**address));
-    // A machine without any network has nothing but its loopback to be known by.
-    identifying().any(|address| claimed.contains(address))
-        || (claimed.is_empty() && identifying().next().is_none())
+    let outward: Vec<&IpAddr> =
+        own.iter().filter(|address| !address.is_loopback() && !is_link_local(**address)).collect();
+    let has = |address: &IpAddr| machine.addresses.iter().any(|entry| canonical(entry.address) == *address);
+    if outward.is_empty() {
+        // A machine without any network has nothing but its loopback to be known by.
+        return claimed.iter().all(|address| address.is_loopback());
+    }
+    outward.iter().any(|address| claimed.contains(address))
+        || outward.iter().all(|address| has(address))
         || claimed.iter().any(|address| address.is_loopback())
 }
 

@@ -65,7 +65,10 @@ pub fn judge_host(host: &mut Host, joined: Option<(&Joined<'_>, Part)>, around: 
 }
 
 fn add_entries(host: &mut Host, joined: &Joined<'_>, part: Part, around: &Surroundings<'_>) {
-    let elsewhere = |address: IpAddr| around.swept.contains(&address) && !joined.addresses.contains(&address);
+    let elsewhere = |address: IpAddr| {
+        let asked = around.swept.contains(&address) || around.asked.is_silent(address);
+        asked && !joined.addresses.contains(&address)
+    };
     let wanted: BTreeSet<Endpoint> = match part {
         Part::Host => expand::wanted(joined, elsewhere),
         Part::Outer => expand::wanted_outer(joined, host.address),

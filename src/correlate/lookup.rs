@@ -85,3 +85,48 @@ fn group_holds(group: &PortGroup, endpoint: Endpoint) -> bool {
         && group.transport == endpoint.transport
         && group_ports(group).contains(endpoint.port)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        let address: IpAddr = "198.18.0.7".parse().unwrap();
+        let group = |ports: &str, state, reason| PortGroup {
+            address,
+            transport: Transport::Tcp,
+            state,
+            reason,
+            offender: Some(address),
+            ports: ports.to_owned(),
+        };
+        Host {
+            id: address.to_string(),
+            address,
+            addresses: vec![address],
+            mac: None,
+            names: Vec::new(),
+            endpoints: Vec::new(),
+            other_ports: vec![
+                group("1-5", PortState::Closed, Reason::Refused),
+                group("80", PortState::Filtered, Reason::IcmpAdminProhibited),
+                group("nonsense", PortState::Open, Reason::Accepted),
+            ],
+        }
+    }
+
+    #[test]
+    fn folded_ports_are_found_and_taken_out() {
+        let mut host = host();
+        let at = |port| Endpoint::tcp("198.18.0.7".parse().unwrap(), port);
+        let look = |host: &Host, port| seen(host, &Asked::default(), &SweptPorts::default(), at(port));
+        assert_eq!((look(&host, 3).state, look(&host, 3).reason), (PortState::Closed, Reason::Refused));
+        assert_eq!(look(&host, 80).evidence.offender, Some("198.18.0.7".parse().unwrap()));
+        assert_eq!(look(&host, 81).reason, Reason::NotSwept);
+        take_out(&mut host, at(3));
+        take_out(&mut host, at(80));
+        let ports: Vec<&str> = host.other_ports.iter().map(|group| group.ports.as_str()).collect();
+        assert_eq!(ports, ["1-2,4-5", "nonsense"]);
+        assert_eq!(look(&host, 3).reason, Reason::NotSwept);
+    }
+}

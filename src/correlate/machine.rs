@@ -59,19 +59,22 @@ impl<'a> Machine<'a> {
         self.views.iter().flat_map(|view| std::iter::once(&view.before).chain(view.after.as_ref()))
     }
 
-    /// Addresses of its own namespace by which a scanned address can be recognised as this machine.
+    /// Addresses of its own namespace by which a scanned address can be recognised as this machine. A bridge counts only
+    /// where there is nothing else, and never under a name that engines give: some machines have their one address on
+    /// a bridge for their guests.
     pub fn identity(&self) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> = if self.addresses.is_empty() {
+        if self.addresses.is_empty() {
             // A listing has no addresses; those that its sockets are bound to are the machine's.
             let bound = self.sockets.iter().filter(|socket| in_host(socket.listener));
-            bound.map(|socket| canonical(socket.listener.address)).collect()
-        } else {
-            self.addresses.iter().filter(|entry| !entry.bridge).map(|entry| canonical(entry.address)).collect()
-        };
-        addresses.retain(|address| can_identify(*address));
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
+            return identifying(bound.map(|socket| socket.listener.address));
+        }
+        let plain = self.addresses.iter().filter(|entry| !entry.bridge);
+        let plain = identifying(plain.map(|entry| entry.address));
+        if !plain.is_empty() {
+            return plain;
+        }
+        let bridges = self.addresses.iter().filter(|entry| entry.bridge && !is_engine_bridge(&entry.interface));
+        identifying(bridges.map(|entry| entry.address))
     }
 
     /// Addresses of its other namespaces that the network can see (macvlan and the like); an address behind a bridge
@@ -144,6 +147,14 @@ impl<'a> Machine<'a> {
         )
     }
 
+    fn add_published(&mut self, port: &'a PublishedPort) {
+        match self.published.iter_mut().find(|known| same_publication(known, port)) {
+            Some(known) if known.container.is_none() => *known = port,
+            Some(_) => {}
+            None => self.published.push(port),
+        }
+    }
+
     fn add(&mut self, view: &'a InsideView) {
         for report in std::iter::once(&view.before).chain(view.after.as_ref()) {
             for listener in &report.listeners {
@@ -162,12 +173,17 @@ impl<'a> Machine<'a> {
                 }
             }
             for port in &report.published {
-                if !self.published.contains(&port) {
-                    self.published.push(port);
-                }
+                self.add_published(port);
             }
         }
     }
+}
+
+/// What two sources say of one published port becomes one; the one that names the container stays.
+fn same_publication(one: &PublishedPort, other: &PublishedPort) -> bool {
+    let key =
+        |port: &PublishedPort| (port.transport, canonical(port.host_address), port.host_port, port.container_port);
+    key(one) == key(other)
 }
 
 /// The id of a report that names nobody.
@@ -175,6 +191,19 @@ pub const UNKNOWN: &str = "unknown";
 
 pub fn in_host(listener: &Listener) -> bool {
     listener.namespace == HOST_NAMESPACE
+}
+
+fn identifying(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = addresses.map(canonical).filter(|address| can_identify(*address)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Names that Docker, podman, CNI plugins, libvirt, LXC and Incus give to their bridges.
+fn is_engine_bridge(interface: &str) -> bool {
+    const STARTS: [&str; 10] = ["br-", "cali", "cilium", "cni", "docker", "flannel", "incusbr", "kube", "lxc", "lxdbr"];
+    STARTS.iter().chain(&["podman", "virbr", "weave"]).any(|start| interface.starts_with(start))
 }
 
 fn presence(view: &InsideView, listener: &Listener) -> Presence {
@@ -237,4 +266,19 @@ fn blindness(report: &HostReport, address: IpAddr, transport: Transport) -> Opti
 
 fn is_root(user: Option<&str>) -> bool {
     matches!(user, Some("root" | "0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_bridges_are_known_by_name() {
+        for name in ["docker0", "br-0123456789ab", "cni0", "virbr0", "podman1", "lxcbr0"] {
+            assert!(is_engine_bridge(name), "{name}");
+        }
+        for name in ["br0", "vmbr0", "bridge0", "eth0"] {
+            assert!(!is_engine_bridge(name), "{name}");
+        }
+    }
 }

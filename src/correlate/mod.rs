@@ -10,7 +10,7 @@
 //! - [`hosts`]: the addresses of one machine become one host.
 //! - [`expand`]: the endpoints that a machine's sockets and published ports add.
 //! - [`everything`]: hosts that accept on every port.
-//! - [`verdict`], [`judging`]: the verdict and its reasons; [`staleness`] of host reports; [`gaps`] that are left.
+//! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`staleness`] of host reports; [`gaps`] that are left.
 //! - [`rules`], [`triage`]: the findings and what to do about them.
 
 pub mod address;
@@ -23,6 +23,7 @@ pub mod join;
 pub mod judging;
 pub mod lookup;
 pub mod machine;
+pub mod remarks;
 pub mod rules;
 pub mod scope;
 pub mod staleness;

@@ -41,7 +41,7 @@ impl Asked {
     }
 }
 
-/// Inclusive ranges of addresses; an item that cannot be read is left out, so that nothing is claimed for it.
+/// Sorted, disjoint, inclusive ranges of addresses; an item that cannot be read is left out, so that nothing is claimed for it.
 #[derive(Clone, Debug, Default)]
 struct AddressRanges {
     ranges: Vec<(IpAddr, IpAddr)>,
@@ -49,16 +49,23 @@ struct AddressRanges {
 
 impl AddressRanges {
     fn read(items: &[String]) -> Self {
-        let mut ranges: Vec<_> = items.iter().flat_map(|item| item_ranges(item)).collect();
-        ranges.sort_unstable();
-        ranges.dedup();
+        let mut sorted: Vec<_> = items.iter().flat_map(|item| item_ranges(item)).collect();
+        sorted.sort_unstable();
+        let mut ranges: Vec<(IpAddr, IpAddr)> = Vec::with_capacity(sorted.len());
+        for (first, last) in sorted {
+            match ranges.last_mut() {
+                // IpAddr orders every IPv4 address before every IPv6 one, so that no range reaches over the families.
+                Some(previous) if first <= previous.1 => previous.1 = previous.1.max(last),
+                _ => ranges.push((first, last)),
+            }
+        }
         Self { ranges }
     }
 
     fn contains(&self, address: IpAddr) -> bool {
         let address = canonical(address);
-        // IpAddr orders every IPv4 address before every IPv6 one, so that a range never reaches over the families.
-        self.ranges.iter().any(|&(first, last)| first <= address && address <= last)
+        let after = self.ranges.partition_point(|&(first, _)| first <= address);
+        after > 0 && self.ranges[after - 1].1 >= address
     }
 }
 
@@ -126,6 +133,23 @@ mod tests {
         assert!(holds("db.lan (198.18.0.7, 2001:db8::7)", "2001:db8::7"));
         assert!(holds("2001:db8::/120", "2001:db8::ff") && !holds("2001:db8::/120", "2001:db8::100"));
         assert!(holds("0.0.0.0/0", "9.9.9.9") && !holds("0.0.0.0/0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn overlapping_items_hold_what_either_holds() {
+        let items = ["198.18.0.0/16", "198.18.0.5", "198.18.255.0-198.19.0.3", "2001:db8::/64"].map(str::to_owned);
+        let ranges = AddressRanges::read(&items);
+        for (address, expected) in [
+            ("198.18.0.5", true),
+            ("198.18.200.1", true),
+            ("198.19.0.3", true),
+            ("198.19.0.4", false),
+            ("198.17.255.255", false),
+            ("2001:db8::9", true),
+            ("2001:db8:0:1::", false),
+        ] {
+            assert_eq!(ranges.contains(address.parse().unwrap()), expected, "{address}");
+        }
     }
 
     #[test]

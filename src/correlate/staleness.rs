@@ -24,3 +24,54 @@ pub fn caveat(report: &HostReport, run: &Run) -> Option<String> {
 }
 
 const NEAR: SignedDuration = SignedDuration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::host_report::Source;
+    use crate::model::report::{Scope, Status, Tool};
+
+    fn said(collected_at: Option<&str>) -> Option<String> {
+        let report = HostReport {
+            schema: crate::model::host_report::SCHEMA.to_owned(),
+            tool: Tool::this(),
+            id: "a".to_owned(),
+            hostname: None,
+            collected_at: collected_at.map(str::to_owned),
+            source: Source::Native,
+            privileges: crate::model::host_report::Privileges::default(),
+            addresses: Vec::new(),
+            namespaces: Vec::new(),
+            listeners: Vec::new(),
+            containers: Vec::new(),
+            published: Vec::new(),
+            os: None,
+            gaps: Vec::new(),
+        };
+        let run = Run {
+            id: "r".to_owned(),
+            started_at: "2026-01-02T10:00:00Z".to_owned(),
+            finished_at: "2026-01-02T12:00:00Z".to_owned(),
+            status: Status::Complete,
+            scope: Scope::default(),
+            vantages: Vec::new(),
+            sweep: None,
+            gaps: Vec::new(),
+            host_reports: Vec::new(),
+        };
+        caveat(&report, &run)
+    }
+
+    #[test]
+    fn only_a_distance_of_hours_is_worth_a_word() {
+        for near in
+            ["2026-01-02T09:00:00Z", "2026-01-02T11:00:00Z", "2026-01-02T13:00:00Z", "2026-01-02T14:30:00+02:00"]
+        {
+            assert_eq!(said(Some(near)), None, "{near}");
+        }
+        assert!(said(Some("2026-01-02T08:00:00Z")).is_some_and(|text| text.contains("2 h before")));
+        assert!(said(Some("2026-01-05T13:00:00Z")).is_some_and(|text| text.contains("3 days after")));
+        assert_eq!(said(None), None);
+        assert_eq!(said(Some("yesterday")), None);
+    }
+}

@@ -3,12 +3,10 @@
 //! The host's rules are not read yet. Whatever needs them (`firewall-bypass`, `contradiction`, `guarded`,
 //! `guarded-elsewhere`) stays [`Verdict::Undetermined`] and says that the ruleset settles it.
 
-use std::net::IpAddr;
-
-use super::address::can_identify;
 use super::lookup::Seen;
-use super::machine::{Machine, Presence, Socket};
-use super::takes::{ContainerEnd, Publication, Takers, Taking};
+use super::machine::{Machine, Presence};
+use super::remarks::{describe_publications, details, how, listener_of, offender, presence, sentence};
+use super::takes::{ContainerEnd, Takers, Taking};
 use super::words;
 use crate::model::host_report::Listener;
 use crate::model::{Confidence, Endpoint, PortState, Reason, Transport, Verdict};
@@ -418,133 +416,6 @@ impl Judgement {
 
 fn undetermined(reason: String) -> Judgement {
     Judgement { confidence: Confidence::Possible, ..Judgement::new(Verdict::Undetermined, reason) }
-}
-
-/// The socket that people look for: the one that takes the endpoint, else the container's, else the loopback one. A
-/// publisher's socket names its container.
-fn listener_of(takers: &Takers<'_>) -> Option<Listener> {
-    let taking = takers.taking.first().map(|taking| taking.socket);
-    let published = || takers.published.iter().chain(&takers.published_loopback);
-    let inner = || {
-        published().find_map(|publication| match &publication.end {
-            ContainerEnd::Listens(socket) => Some(*socket),
-            ContainerEnd::Nobody | ContainerEnd::Unseen => None,
-        })
-    };
-    let client = || takers.clients.first().map(|taking| taking.socket);
-    let socket = taking.or_else(|| takers.loopback.first().copied()).or_else(inner).or_else(client)?;
-    let mut listener = socket.listener.clone();
-    if listener.container.is_none() && is_publisher(&listener) {
-        listener.container = published().find_map(|publication| publication.port.container.clone());
-    }
-    Some(listener)
-}
-
-fn is_publisher(listener: &Listener) -> bool {
-    matches!(listener.process.as_deref(), Some("docker-proxy" | "dockerd" | "rootlessport" | "conmon"))
-}
-
-/// What is worth knowing about the sockets beside the verdict.
-fn details(takers: &Takers<'_>) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for Taking { socket, .. } in &takers.taking {
-        let listener = socket.listener;
-        let owner = listener.process.as_deref().unwrap_or_default();
-        sentences.extend(presence(*socket).map(|change| sentence(&change)));
-        if listener.socket_activated || (listener.pid == Some(1) && owner == "systemd") {
-            sentences.push(format!(
-                "systemd holds {}: stopping the service does not close it, disabling its .socket unit does.",
-                words::bound(listener)
-            ));
-        }
-        match owner {
-            "docker-proxy" if takers.published.is_empty() => sentences.push(
-                "docker-proxy holds the port for a container that the report does not name: what answers from outside is \
-                 the container."
-                    .to_owned(),
-            ),
-            "rootlesskit" | "rootlessport" | "pasta" | "slirp4netns" => {
-                sentences.push(format!("{owner} publishes the port of a rootless container; the host's INPUT rules apply to it."));
-            }
-            "kubelet" | "kube-proxy" | "cilium-agent" => {
-                sentences.push("Layer not read: Kubernetes network policies and eBPF.".to_owned());
-            }
-            _ => {}
-        }
-    }
-    for taking in takers.taking.iter().skip(1) {
-        sentences.push(format!("Also {} takes it.", words::socket(taking.socket.listener)));
-    }
-    sentences.dedup();
-    sentences
-}
-
-fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>) {
-    let describe = |publication: &Publication<'_>| {
-        format!("The port is {}. {}", words::publication(publication), words::container_end(publication))
-    };
-    judgement.reasons.extend(takers.published.iter().chain(&takers.published_loopback).map(describe));
-    if !takers.published.is_empty() {
-        judgement.reasons.push(
-            "Packets to a published port are usually translated and forwarded before the host's INPUT rules see them; \
-             whether they are here, the host's ruleset settles (layer not read)."
-                .to_owned(),
-        );
-    }
-}
-
-fn presence(socket: Socket<'_>) -> Option<String> {
-    match socket.presence {
-        Presence::Steady => None,
-        Presence::Started => Some(format!("{} started during the sweep", words::bound(socket.listener))),
-        Presence::Stopped => Some(format!("{} stopped during the sweep", words::bound(socket.listener))),
-    }
-}
-
-/// Who refused, where that was somebody else than the host.
-fn offender(look: Look<'_>, machine: &Machine<'_>) -> Option<String> {
-    let offender = look.seen.evidence.offender?;
-    let own = |address: IpAddr| {
-        address == look.endpoint.address || machine.addresses.iter().any(|own| own.address == address)
-    };
-    if own(offender) {
-        return Some(format!("The ICMP error came from {offender}, the host itself."));
-    }
-    let knows = machine.addresses.iter().any(|own| can_identify(own.address));
-    let who = if knows { "which is none of the host's addresses" } else { "which is not the address that was asked" };
-    Some(format!("The ICMP error came from {offender}, {who}."))
-}
-
-/// How an endpoint answered, as the middle of a sentence.
-fn how(endpoint: Endpoint, seen: &Seen) -> String {
-    match (seen.state, seen.reason) {
-        (PortState::Open, Reason::AcceptedThenReset) => "is open (accepted, then reset at once)".to_owned(),
-        (PortState::Open, _) => "is open".to_owned(),
-        (PortState::Closed, Reason::Refused) => "is closed (reset)".to_owned(),
-        (PortState::Closed, reason) => format!("is closed ({reason})"),
-        (PortState::Filtered | PortState::OpenOrFiltered, Reason::NoAnswer) => "gave no answer".to_owned(),
-        (PortState::Filtered | PortState::OpenOrFiltered, reason) => match seen.evidence.offender {
-            Some(offender) if offender != endpoint.address => format!("was rejected ({reason} from {offender})"),
-            _ => format!("was rejected ({reason})"),
-        },
-        (PortState::Unreachable, reason) => format!("was unreachable ({reason})"),
-        (PortState::Unknown, Reason::NotSwept) => "was not asked".to_owned(),
-        (PortState::Unknown, reason) => format!("could not be looked at ({reason})"),
-    }
-}
-
-/// First letter in upper case where a sentence begins with one of ours, and a full stop at the end.
-fn sentence(text: &str) -> String {
-    let mut text = text.to_owned();
-    for opening in ["a socket of", "nothing is bound", "the port is", "no socket"] {
-        if text.starts_with(opening) {
-            text[..1].make_ascii_uppercase();
-        }
-    }
-    if !text.ends_with('.') {
-        text.push('.');
-    }
-    text
 }
 
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;

@@ -11,7 +11,7 @@ use crate::correlate::everything::Flood;
 use crate::correlate::triage::{self, Door, Subject};
 use crate::correlate::verdict::Sight;
 use crate::model::report::{EndpointEntry, Host};
-use crate::model::{Confidence, Finding, PortState, ServiceFacts, Severity, Verdict};
+use crate::model::{Confidence, Endpoint, Finding, PortState, ServiceFacts, Severity, Verdict};
 
 /// A rule: its name, as in findings, and its check of one host.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,10 @@ impl<'a> Case<'a> {
     /// A finding about the endpoint. The reasons are those of the rule, then those of the verdict.
     pub fn finding(&self, rule: &str, severity: Severity, confidence: Confidence, title: String) -> Finding {
         let mut why: Vec<String> = self.entry.also.clone();
+        if why.is_empty() {
+            // A plain scan judges nothing; where it was seen from is what there is.
+            why.push(format!("{} is open, seen from {}.", self.entry.endpoint(), self.entry.seen_from.join(", ")));
+        }
         why.extend(self.sight_sentence());
         Finding {
             rule: rule.to_owned(),
@@ -145,7 +149,8 @@ enum Reach {
 }
 
 fn rank(host: &HostCase<'_>, finding: &Finding) -> Rank {
-    let case = host.cases.iter().find(|case| case.entry.endpoint().to_string() == finding.endpoint);
+    let endpoint = finding.endpoint.parse::<Endpoint>().ok();
+    let case = host.cases.iter().find(|case| Some(case.entry.endpoint()) == endpoint);
     let address = case.map_or(host.host.address, |case| case.entry.address);
     let reach = match case.map(|case| case.sight) {
         Some(Sight::Own) => Reach::Own,
