@@ -20,6 +20,7 @@ mod http;
 pub mod matcher;
 pub mod multicast;
 pub mod parse;
+mod parse_raw;
 pub mod prober;
 pub mod replay;
 pub mod session;

@@ -27,8 +27,9 @@ const NAMES_PER_QUERY: usize = 8;
 /// Queries that one discovery sends to a group at most, for each sending.
 const MAX_QUERIES: usize = 32;
 
-/// Times that the query is sent: multicast is not acknowledged on any layer.
-const SENDINGS: u32 = 2;
+/// Times that queries are sent: multicast is not acknowledged on any layer. Follow-ups that unicast left unanswered go
+/// to the group with the later ones, so that a conversation can come to its end.
+const SENDINGS: u32 = 3;
 
 /// Largest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
@@ -101,7 +102,8 @@ async fn ask_group(config: &MulticastConfig, group: IpAddr) -> io::Result<(Vec<R
     let mut buffer = vec![0; MAX_DATAGRAM];
     let start = Instant::now();
     for sending in 1..=SENDINGS {
-        for query in &queries {
+        let follow_ups = conversations.unanswered();
+        for query in queries.iter().chain(follow_ups.iter().take(MAX_QUERIES)) {
             socket.send_to(query, group).await?;
         }
         let until = start + config.wait * sending / SENDINGS;

@@ -325,9 +325,9 @@ mod tests {
     #[test]
     fn a_talkative_peer_is_not_asked_anything() {
         let mut session = session(12345);
-        session.handle_greeting(Answer::bytes(b"SSH-2.0-x\r\n".to_vec()));
+        session.handle_greeting(Answer::bytes(b"220 mail ESMTP\r\n".to_vec()));
         assert_eq!(session.next(), Step::Done);
-        assert_eq!(session.service().details["banner"], "SSH-2.0-x\\r\\n");
+        assert_eq!(session.service().details["banner"], "220 mail ESMTP\\r\\n");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use crate::case::{Case, entry};
 use crate::replay::Acceptor;
-use crate::servers::docker_socket;
 use crate::support::{Host, Lab, Namespace, Postern, finish};
 
 #[test]
@@ -104,21 +103,19 @@ impl HiddenDoor {
         );
         let file = host.directory.join("door.nft");
         fs::write(&file, rules).unwrap();
-        finish(host.namespace.command("nft").arg("-f").arg(&file));
+        finish(host.command("nft").arg("-f").arg(&file));
         let web =
             Acceptor::saying(&behind, 80, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nhidden\n");
         Self { _web: web, _behind: behind }
     }
 }
 
-/// What the host says of itself by `postern host`, its engine's socket included.
+/// What the host says of itself by `postern host`, which finds the engine's socket by itself.
 fn native_report(lab: &Lab, number: u8) -> PathBuf {
     let host = lab.host(number);
     let file = host.directory.join("host.json");
     let output = format!("json={}", file.display());
-    let outcome = Postern::new(&host.namespace, &host.directory, &["host", "-o", &output])
-        .env("DOCKER_HOST", format!("unix://{}", docker_socket(host)))
-        .run();
+    let outcome = Postern::new(host.command("timeout"), &host.directory, &["host", "-o", &output]).run();
     assert_eq!(outcome.code, 0, "{}", outcome.shown());
     file
 }
@@ -126,7 +123,7 @@ fn native_report(lab: &Lab, number: u8) -> PathBuf {
 /// A listing of the host's own namespace by the usual tool.
 fn listing(host: &Host, program: &str, arguments: &[&str]) -> PathBuf {
     let file = host.directory.join(format!("{program}.txt"));
-    let mut command: Command = host.namespace.command(program);
+    let mut command: Command = host.command(program);
     fs::write(&file, finish(command.args(arguments))).unwrap();
     file
 }

@@ -1,12 +1,10 @@
 //! The servers that a case file can name, and how each is started.
 //!
-//! Real ones keep all they write in the host's directory; those that insist on /run get a mount namespace with a /run
-//! of their own. All of them end with the lab.
+//! Real ones keep all they write in the host's directory and in its /run. All of them end with the lab.
 
 use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,9 +17,10 @@ use crate::support::{Background, Host, Lab, finish, run, wait_until};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Server {
-    /// Publishes one service, `_lab._tcp` on port 4242, and the host name `NAME.local`.
+    /// Publishes the host name `NAME.local`.
     Avahi {
         name: String,
+        shows: AvahiShows,
     },
     /// With `publish`, a container `web` that serves HTTP on port 80, published on that port of the host.
     Docker {
@@ -65,6 +64,17 @@ pub enum Server {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+pub enum AvahiShows {
+    /// One service, `_lab._tcp` on port 4242, with the secret in its text.
+    Service,
+    /// As service; the host's firewall drops unicast and admits the group, as ufw's stock rules do.
+    ServiceToGroup,
+    /// Nothing but the name, as Debian's package does.
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DockerGuard {
     /// Plain HTTP.
     None,
@@ -102,7 +112,7 @@ impl Server {
     /// The programs that it needs.
     pub const fn programs(&self) -> &'static [&'static str] {
         match self {
-            Self::Avahi { .. } => &["avahi-daemon"],
+            Self::Avahi { .. } => &["avahi-daemon", "nft"],
             Self::Docker { .. } => &["dockerd", "docker", "docker-proxy", "iptables", "busybox"],
             Self::Etcd { .. } => &["etcd", "etcdctl"],
             Self::Prometheus { .. } => &["prometheus"],
@@ -117,7 +127,7 @@ impl Server {
         let host = lab.host(host);
         // Dropping it ends the server.
         let running: Box<dyn Debug> = match self {
-            Self::Avahi { name } => Box::new(avahi(host, name)),
+            Self::Avahi { name, shows } => Box::new(avahi(host, name, *shows, secret)),
             Self::Docker { port, guard, publish } => Box::new(docker(host, *port, *guard, *publish, secret)),
             Self::Etcd { port, guard } => Box::new(etcd(host, *port, *guard, secret)),
             Self::Recorded { capture, recorded, port, layer } => {
@@ -145,19 +155,7 @@ impl Server {
     }
 }
 
-/// A command in the host's namespaces with an empty /run and, where given, a directory over another one.
-fn with_own_run(host: &Host, program: &str, over: Option<(&Path, &str)>) -> Command {
-    let mut script = "mount -t tmpfs tmpfs /run && mkdir -p /run/sshd /run/rpcbind /run/avahi-daemon".to_owned();
-    if let Some((from, to)) = over {
-        script.push_str(&format!(" && mount --bind '{}' {to}", from.display()));
-    }
-    script.push_str(" && exec \"$0\" \"$@\"");
-    let mut command = host.namespace.command("unshare");
-    command.args(["--mount", "sh", "-c", &script, program]);
-    command
-}
-
-fn avahi(host: &Host, name: &str) -> Background {
+fn avahi(host: &Host, name: &str, shows: AvahiShows, secret: &str) -> Background {
     let directory = host.directory.join("avahi");
     let services = directory.join("services");
     fs::create_dir_all(&services).unwrap();
@@ -168,17 +166,33 @@ fn avahi(host: &Host, name: &str) -> Background {
         format!("[server]\nhost-name={name}\nuse-ipv4=yes\nuse-ipv6=yes\nenable-dbus=no\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"),
     )
     .unwrap();
-    fs::write(
-        services.join("lab.service"),
-        "<?xml version=\"1.0\" standalone='no'?><!DOCTYPE service-group SYSTEM \"avahi-service.dtd\">\n\
-         <service-group><name>lab door</name><service><type>_lab._tcp</type><port>4242</port></service></service-group>\n",
-    )
-    .unwrap();
-    let mut command = with_own_run(host, "avahi-daemon", Some((&services, "/etc/avahi/services")));
+    if shows != AvahiShows::Name {
+        fs::write(
+            services.join("lab.service"),
+            format!(
+                "<?xml version=\"1.0\" standalone='no'?><!DOCTYPE service-group SYSTEM \"avahi-service.dtd\">\n\
+                 <service-group><name>lab door of {name}</name><service><type>_lab._tcp</type><port>4242</port>\
+                 <txt-record>token={secret}</txt-record></service></service-group>\n"
+            ),
+        )
+        .unwrap();
+    }
+    if shows == AvahiShows::ServiceToGroup {
+        let rules = format!(
+            "add table inet lab; add chain inet lab input {{ type filter hook input priority 0; }}; \
+             add rule inet lab input ip daddr {} udp dport 5353 drop; add rule inet lab input ip6 daddr {} udp dport 5353 drop",
+            host.address(),
+            host.address6()
+        );
+        finish(host.namespace.command("nft").arg(rules));
+    }
+    finish(host.command("mount").arg("--bind").arg(&services).arg("/etc/avahi/services"));
+    let mut command = host.command("avahi-daemon");
     command.args(["--no-drop-root", "--no-chroot", "--no-rlimits", "-f"]).arg(&configuration);
     let mut process = Background::start("avahi", &host.directory, &mut command);
     process.wait_until("established service", |output| {
-        output.contains("Server startup complete") && output.contains("successfully established")
+        output.contains("Server startup complete")
+            && (shows == AvahiShows::Name || output.contains("successfully established"))
     });
     process
 }
@@ -186,13 +200,12 @@ fn avahi(host: &Host, name: &str) -> Background {
 fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secret: &str) -> Background {
     let directory = host.directory.join("docker");
     fs::create_dir(&directory).unwrap();
-    let socket = format!("unix://{}", docker_socket(host));
-    let mut command = host.namespace.command("dockerd");
+    let mut command = host.command("dockerd");
     command.env("XTABLES_LOCKFILE", directory.join("xtables.lock"));
     for (option, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
         command.arg(option).arg(directory.join(file));
     }
-    command.args(["-H", &socket, "-H", &format!("tcp://[::]:{port}")]);
+    command.args(["-H", "unix:///run/docker.sock", "-H", &format!("tcp://[::]:{port}")]);
     if publish.is_none() {
         // Only the API is wanted.
         command.args(["--iptables=false", "--bridge=none"]);
@@ -210,7 +223,7 @@ fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secr
     process.wait_until("API", |output| output.contains("API listen on [::]:"));
     if let Some(published) = publish {
         let image = busybox_root(&directory);
-        let docker = |arguments: &[&str]| run("docker", &[&["-H", &socket], arguments].concat());
+        let docker = |arguments: &[&str]| finish(host.command("docker").args(arguments));
         docker(&["import", &image, "lab/web"]);
         let (publish, environment) = (format!("{published}:80"), format!("DB_PASSWORD={secret}"));
         docker(&[
@@ -239,11 +252,6 @@ fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secr
     process
 }
 
-/// Where the engine of a host has its socket.
-pub fn docker_socket(host: &Host) -> String {
-    host.directory.join("docker/docker.sock").display().to_string()
-}
-
 /// A root file system with nothing but busybox, as a tar file.
 fn busybox_root(directory: &Path) -> String {
     let root = directory.join("root");
@@ -264,7 +272,7 @@ fn etcd(host: &Host, port: u16, guard: EtcdGuard, secret: &str) -> Background {
     let peer = format!("http://127.0.0.1:{}", port + 1);
     let client = format!("{scheme}://[::]:{port}");
     let advertised = format!("{scheme}://{}:{port}", host.address());
-    let mut command = host.namespace.command("etcd");
+    let mut command = host.command("etcd");
     command.arg("--data-dir").arg(directory.join("data")).args(["--name", "lab", "--initial-cluster"]);
     command.arg(format!("lab={peer}"));
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -282,7 +290,7 @@ fn etcd(host: &Host, port: u16, guard: EtcdGuard, secret: &str) -> Background {
     process.wait_until("client port", |output| output.contains("ready to serve client requests"));
 
     let etcdctl = |words: &[&str]| {
-        let mut command = host.namespace.command("etcdctl");
+        let mut command = host.command("etcdctl");
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={scheme}://127.0.0.1:{port}"));
         if let Some(files) = &files {
             command.arg("--cacert").arg(&files.authority).arg("--cert").arg(&files.certificate);
@@ -312,7 +320,7 @@ fn prometheus(host: &Host, port: u16, guard: PrometheusGuard, secret: &str) -> B
         ),
     )
     .unwrap();
-    let mut command = host.namespace.command("prometheus");
+    let mut command = host.command("prometheus");
     command.arg(format!("--config.file={}", configuration.display()));
     command.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
     command.arg(format!("--web.listen-address=[::]:{port}"));
@@ -329,7 +337,7 @@ fn prometheus(host: &Host, port: u16, guard: PrometheusGuard, secret: &str) -> B
 }
 
 fn rpcbind(host: &Host) -> Background {
-    let mut process = Background::start("rpcbind", &host.directory, with_own_run(host, "rpcbind", None).arg("-f"));
+    let mut process = Background::start("rpcbind", &host.directory, host.command("rpcbind").arg("-f"));
     process.wait_until("port 111", |_| host.listens("tcp", 111) && host.listens("udp", 111));
     process
 }
@@ -341,7 +349,7 @@ fn sshd(host: &Host, port: u16) -> Background {
     }
     // sshd wants to be called by its full path.
     let program = run("sh", &["-c", "command -v sshd"]);
-    let mut command = with_own_run(host, program.trim(), None);
+    let mut command = host.command(program.trim());
     command.args(["-D", "-e", "-f", "/dev/null", "-h", &key, "-p", &port.to_string()]);
     let mut process = Background::start(&format!("ssh-{port}"), &host.directory, &mut command);
     process.wait_until("port", |_| host.listens("tcp", port));

@@ -1,8 +1,10 @@
 //! Recorded answers over sockets: on the service's own port and on one that no definition names.
 
 use postern::model::{Access, Severity};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::server::{Clients, Http, Raw, not_found, response, serve, tls};
+use super::server::{Clients, Http, Peer, Raw, not_found, response, serve, tls};
 use super::{assert_is, captures, probe};
 
 const SECRET: &str = "not-a-real-secret";
@@ -124,21 +126,31 @@ async fn strangers_get_no_guarded_request() {
     assert_eq!(unique.len(), requests.len(), "a request was sent twice: {requests:?}");
 }
 
+/// Says `greeting` and reads in silence.
+fn talkative(greeting: &'static [u8]) -> impl Peer {
+    Raw(move |mut stream: TcpStream| async move {
+        let _ = stream.write_all(greeting).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+}
+
 #[tokio::test]
 async fn a_peer_that_speaks_first_is_left_alone() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     for port in [0, 2379] {
-        let server = serve(
-            port,
-            Raw(|mut stream: tokio::net::TcpStream| async move {
-                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n").await;
-                let _ = stream.read_to_end(&mut Vec::new()).await;
-            }),
-        )
-        .await;
+        let server = serve(port, talkative(b"220 mail.example.org ESMTP\r\n")).await;
         let service = probe(&server).await;
         assert_is(&service, "unknown", Access::Unknown);
-        assert!(service.details["banner"].starts_with("SSH-2.0-OpenSSH_9.2p1"), "{service:#?}");
-        assert!(server.connections() <= 2, "{} connections", server.connections());
+        assert!(service.details["banner"].starts_with("220 mail.example.org"), "{service:#?}");
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn ssh_costs_its_server_one_connection() {
+    for port in [22, 0] {
+        let server = serve(port, talkative(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n")).await;
+        let service = probe(&server).await;
+        assert_eq!((service.name.as_str(), service.version.as_deref()), ("ssh", Some("9.2p1")), "{service:#?}");
+        assert_eq!(server.connections(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! One query to many, and what each of them says: the pure part of multicast discovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::{Ask, CodecExchange, Facts, Framing, MAX_ROUNDS};
@@ -14,6 +14,8 @@ pub struct Conversations {
     port: u16,
     limit: usize,
     replies: BTreeMap<SocketAddr, Vec<Vec<u8>>>,
+    /// The request that each responder was sent last and has not answered.
+    waiting: BTreeMap<SocketAddr, Vec<u8>>,
     /// Somebody was turned away because of the limit.
     overflow: bool,
 }
@@ -21,7 +23,7 @@ pub struct Conversations {
 impl Conversations {
     /// Takes answers to the query with `id` from `port`, and of `limit` responders at most.
     pub fn new(codec: &'static CodecExchange, id: u32, port: u16, limit: usize) -> Self {
-        Self { codec, id, port, limit, replies: BTreeMap::new(), overflow: false }
+        Self { codec, id, port, limit, replies: BTreeMap::new(), waiting: BTreeMap::new(), overflow: false }
     }
 
     /// Takes a datagram in; returns what to send back to its sender.
@@ -42,7 +44,16 @@ impl Conversations {
         let replies = self.replies.entry(from).or_default();
         replies.push(datagram.to_vec());
         let views: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
-        (self.codec.next)(&next, &views)
+        self.waiting.remove(&from);
+        let follow_up = (self.codec.next)(&next, &views)?;
+        self.waiting.insert(from, follow_up.clone());
+        Some(follow_up)
+    }
+
+    /// Follow-up requests without an answer yet, each once: responders behind a filter that admits the group only
+    /// answer these when the group is asked.
+    pub fn unanswered(&self) -> Vec<Vec<u8>> {
+        self.waiting.values().cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What each responder said, by address; and whether there were more than the limit.
@@ -93,7 +104,10 @@ mod tests {
         let follow_up = conversations.handle_datagram(responder(1), &second).unwrap();
         assert_eq!(follow_up[..2], [0x12, 0x36]);
         let host = reply(include_str!("../../../tests/data/codec/mdns_host_any.hex"), ID + 2);
+        // Both were asked the same, and one has not answered yet.
+        assert_eq!(conversations.unanswered().len(), 2);
         assert_eq!(conversations.handle_datagram(responder(1), &host), None);
+        assert_eq!(conversations.unanswered().len(), 1);
         let (found, overflow) = conversations.finish();
         assert_eq!((found.len(), overflow), (2, false));
         assert_eq!(found[0].0, responder(1));

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Namespace, Postern};
+use super::{Background, Namespace, Postern};
 
 /// Says visibly that a test did not run.
 fn skip(what: &str, why: &str) {
@@ -27,9 +27,15 @@ pub struct Lab {
     directory: TempDir,
 }
 
-/// A host of a lab.
+/// A host of a lab: namespaces of its own for network, processes, mounts and name, so that it knows nothing of what else
+/// runs on this machine; /run and the machine id are its own, too.
+///
+/// Its first process is a shell that only waits. When that one ends, the kernel ends all others of the host.
 #[derive(Debug)]
 pub struct Host {
+    _first: Background,
+    /// Process id of the shell, as seen from outside.
+    first: String,
     pub namespace: Namespace,
     pub number: u8,
     /// For what its servers keep.
@@ -37,6 +43,31 @@ pub struct Host {
 }
 
 impl Host {
+    fn start(namespace: Namespace, number: u8, directory: PathBuf) -> Self {
+        fs::write(directory.join("machine-id"), format!("{:032x}\n", 0x1ab0_0000 + u32::from(number))).unwrap();
+        let script = format!(
+            "hostname h{number} && mount -t tmpfs tmpfs /run && mkdir -p /run/sshd /run/rpcbind /run/avahi-daemon \
+             && mount --bind '{}/machine-id' /etc/machine-id && echo started && while :; do sleep 1; done",
+            directory.display()
+        );
+        let mut command = namespace.command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts", "sh", "-c", &script]);
+        let mut shell = Background::start("first", &directory, &mut command);
+        shell.wait_until("start", |output| output.contains("started"));
+        let pid = shell.id();
+        let first = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().to_owned();
+        // The first process of a process namespace heeds no SIGTERM.
+        Self { _first: shell.killed_at_once(), first, namespace, number, directory }
+    }
+
+    /// A command that will run in all namespaces of the host. It has the process group of the `nsenter` that waits for
+    /// it, so that a signal to the group reaches it.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.first, "--pid", "--mount", "--net", "--uts"]).arg(program.as_ref());
+        command
+    }
+
     pub const fn address(&self) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, 0, self.number)
     }
@@ -110,7 +141,7 @@ impl Lab {
         namespace.ip("link set eth0 up");
         let directory = self.directory.path().join(format!("h{number}"));
         fs::create_dir(&directory).unwrap();
-        self.hosts.push(Host { namespace, number, directory });
+        self.hosts.push(Host::start(namespace, number, directory));
     }
 
     pub fn host(&self, number: u8) -> &Host {
@@ -124,7 +155,7 @@ impl Lab {
 
     /// `postern` with these arguments, in the scanner's namespace.
     pub fn postern(&self, arguments: &[&str]) -> Postern {
-        Postern::new(&self.scanner, self.directory.path(), arguments)
+        Postern::new(self.scanner.command("timeout"), self.directory.path(), arguments)
     }
 }
 

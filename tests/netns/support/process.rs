@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::CommandExt as _;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 /// How long a server may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(15);
@@ -40,12 +40,13 @@ pub fn wait_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) 
     }
 }
 
-/// A server: killed (SIGTERM, then SIGKILL for its whole process group) and waited for when the value goes.
+/// A server: its process group is ended (SIGTERM, then SIGKILL) and waited for when the value goes.
 #[derive(Debug)]
 pub struct Background {
     child: Child,
     name: String,
     log: PathBuf,
+    grace: Duration,
 }
 
 impl Background {
@@ -60,7 +61,17 @@ impl Background {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, name: name.to_owned(), log }
+        Self { child, name: name.to_owned(), log, grace: GRACE }
+    }
+
+    /// For processes that need no farewell, or heed none.
+    pub const fn killed_at_once(mut self) -> Self {
+        self.grace = Duration::ZERO;
+        self
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn output(&self) -> String {
@@ -85,14 +96,15 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
-        let _ = kill_process(pid, Signal::TERM);
+        let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
+        // The group: an nsenter that waits for the server does not hand signals on.
+        let _ = kill_process_group(group, Signal::TERM);
         let from = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && from.elapsed() < GRACE {
-            thread::sleep(Duration::from_millis(20));
+        let lives = |child: &mut Child| matches!(child.try_wait(), Ok(None)) || test_kill_process_group(group).is_ok();
+        while lives(&mut self.child) && from.elapsed() < self.grace {
+            thread::sleep(Duration::from_millis(10));
         }
-        // What it started and did not end itself, and itself if it would not.
-        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
     }
 }

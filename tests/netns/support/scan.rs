@@ -1,14 +1,11 @@
 //! Runs of the real program: bounded in time, all output kept.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-
-use super::Namespace;
 
 /// The program with its arguments, about to run in a namespace.
 #[derive(Debug)]
@@ -29,17 +26,13 @@ pub struct Outcome {
 }
 
 impl Postern {
-    pub fn new(namespace: &Namespace, directory: &Path, arguments: &[&str]) -> Self {
-        // 124 is none of our exit codes: it means that the time was up.
-        let mut command = namespace.command("timeout");
+    /// `timeout` is a command that runs timeout(1) in the right namespaces; its exit code 124, none of ours, means that
+    /// the time was up.
+    pub fn new(timeout: Command, directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = timeout;
         command.args(["--kill-after=5", "240", env!("CARGO_BIN_EXE_postern")]).args(arguments);
         command.current_dir(directory).env("NO_COLOR", "1");
         Self { command, files: None }
-    }
-
-    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
-        self.command.env(key, value);
-        self
     }
 
     /// Asks for every format at once: the table on standard output, the others in files of `directory`.
