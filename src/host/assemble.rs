@@ -129,6 +129,7 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
             addresses,
             container: container.map(label),
             pids: inside.into_iter().take(SHOWN_PIDS).collect(),
+            network: None,
         });
     }
     found

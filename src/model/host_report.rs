@@ -103,7 +103,7 @@ pub struct HostAddress {
 }
 
 /// A network namespace that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// `host`, a name below /run/netns, `container:NAME`, else `net:[INODE]`. What [`Listener::namespace`] refers to.
     pub name: String,
@@ -118,6 +118,9 @@ pub struct Namespace {
     /// Pids of some processes inside, lowest first, at most eight.
     #[serde(default)]
     pub pids: Vec<u32>,
+    /// What decides about packets inside; `null` when the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<super::NetworkState>,
 }
 
 /// A socket that waits for packets: TCP LISTEN, or UDP unconnected and bound.

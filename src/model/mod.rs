@@ -6,6 +6,7 @@
 pub mod endpoint;
 pub mod finding;
 pub mod host_report;
+pub mod network;
 pub mod observation;
 pub mod port_ranges;
 pub mod report;
@@ -16,6 +17,7 @@ pub mod verdict;
 pub use endpoint::{Endpoint, ParseEndpointError, Transport};
 pub use finding::{Confidence, Finding, Severity, Triage};
 pub use host_report::HostReport;
+pub use network::NetworkState;
 pub use observation::{Evidence, Icmp, Observation, PortState, Reason};
 pub use port_ranges::PortRanges;
 pub use report::Report;

@@ -159,7 +159,10 @@ fn write_reasons(entry: &EndpointEntry, style: TableStyle, to: &mut impl Write) 
     let lead = format!("  {}/{} ", entry.port, entry.transport);
     let mut lines: Vec<String> = Vec::new();
     if !quiet {
-        lines.extend(entry.also.iter().map(|reason| escape::text(reason, 400)));
+        // Reasons start with the endpoint, which stands in front of the line already.
+        let endpoint = format!("{} ", entry.endpoint());
+        let reasons = entry.also.iter().map(|reason| reason.strip_prefix(&endpoint).unwrap_or(reason));
+        lines.extend(reasons.map(|reason| escape::text(reason, 400)));
     }
     if let Some(service) = &entry.service {
         if service.name != "unknown" && !service.summary.is_empty() {

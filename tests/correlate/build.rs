@@ -223,6 +223,7 @@ fn namespace(text: &str) -> Namespace {
         addresses,
         container: words.key("container").map(str::to_owned),
         pids: Vec::new(),
+        network: None,
     }
 }
 
