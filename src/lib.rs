@@ -5,7 +5,7 @@
 //! ```text
 //! args ─▶ settings ─▶ targets ─▶ sweep ─▶ probe ──┐
 //!                                                 ├─▶ correlate ─▶ report
-//!                   host ─────────────────────────┘
+//!                   host ─▶ firewall ─────────────┘
 //! ```
 //!
 //! - [`cli`]: raw arguments become resolved settings; exit codes; hints.
@@ -17,6 +17,7 @@
 //! - [`probe`]: what answers, and does it ask for authentication? Definitions from TOML; pure matcher and codecs;
 //!   drivers for HTTP, TLS, streams and datagrams.
 //! - [`host`]: the inside view: sockets of every network namespace and their owners; text listings.
+//! - [`firewall`]: the packet's path through a host's own rules: a model filled from nft and iptables dumps, evaluated.
 //! - [`correlate`]: joins the views into verdicts and findings; one rule a file.
 //! - [`report`]: one file an output format.
 //!
@@ -24,6 +25,7 @@
 
 pub mod cli;
 pub mod correlate;
+pub mod firewall;
 pub mod host;
 pub mod model;
 pub mod net;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", EVERYTHING),
     ("correlate", &["model"]),
+    ("firewall", &["model"]),
     ("host", &["model", "net"]),
     ("main", EVERYTHING),
     ("model", &[]),
@@ -20,7 +21,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("targets", &["model", "net"]),
 ];
 
-const EVERYTHING: &[&str] = &["cli", "correlate", "host", "model", "net", "probe", "report", "run", "sweep", "targets"];
+const EVERYTHING: &[&str] =
+    &["cli", "correlate", "firewall", "host", "model", "net", "probe", "report", "run", "sweep", "targets"];
 
 /// Lines that `main.rs` may have: it parses, runs and exits.
 const MAIN_LINES: usize = 40;
