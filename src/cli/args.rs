@@ -56,7 +56,7 @@ pub struct AuditArgs {
     /// What a host says of itself: a `postern host -o json` report, an ss, netstat, lsof or osquery listing, or
     /// ssh://[USER@]HOST[:PORT] to take the report there, before the sweep and after it. With ADDRESS= in front it is
     /// taken as the report of that address. Repeats
-    #[arg(long = "host-report", value_name = "[ADDRESS=]FILE|ssh://…")]
+    #[arg(long = "host-report", value_name = "[ADDRESS=]FROM")]
     pub host_reports: Vec<String>,
 
     #[command(flatten)]

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::{Value, json};
+
 use super::frames::Frame;
 use super::ip_json::{self, Read};
 use super::plan::Probe;
@@ -204,20 +206,18 @@ fn firewall(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> Option<F
     let mut dump = FirewallDump::default();
     let mut causes: Vec<String> = Vec::new();
     let mut seen = 0;
-    match sections.text("nft").map(|text| serde_json::from_str::<serde_json::Value>(&text)) {
-        Ok(Ok(document)) => {
+    match ruleset(sections) {
+        Ok(document) => {
             seen += 1;
-            let holds =
-                document["nftables"].as_array().is_some_and(|all| all.iter().any(|one| one.get("metainfo").is_none()));
-            if holds {
+            dump.nft_dormant = dormant(&sections.text("nft-text").unwrap_or_default());
+            let holds = |one: &Value| one.get("metainfo").is_none();
+            if document["nftables"].as_array().is_some_and(|all| all.iter().any(holds)) {
                 dump.nft = Some(document);
-                dump.nft_dormant = dormant(&sections.text("nft-text").unwrap_or_default());
-            } else {
+            } else if dump.nft_dormant.is_empty() {
                 dump.empty.push("nft".to_owned());
             }
         }
-        Ok(Err(error)) => causes.push(format!("`nft -j list ruleset` printed no JSON: {error}")),
-        Err(missing) => causes.push(why("nft", &missing)),
+        Err(cause) => causes.push(cause),
     }
     for (tool, ipv6, names) in [("iptables", false, "ip_tables_names"), ("ip6tables", true, "ip6_tables_names")] {
         for (backend, ending) in [(IptablesBackend::Nft, "nft"), (IptablesBackend::Legacy, "legacy")] {
@@ -256,6 +256,29 @@ fn firewall(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> Option<F
         gaps.push(Gap { what: "packet filter rules".to_owned(), cause, settled_by, incomplete: false });
     }
     (seen > 0).then_some(dump)
+}
+
+/// What nft prints of all tables; where that is broken by a dormant one, what it prints of each of the others.
+fn ruleset(sections: &Sections) -> Result<Value, String> {
+    let text = sections.text("nft").map_err(|missing| why("nft", &missing))?;
+    let error = match serde_json::from_str::<Value>(&text) {
+        Ok(document) => return Ok(document),
+        Err(error) => format!("`nft -j list ruleset` printed no JSON: {error}"),
+    };
+    let dormant = dormant(&sections.text("nft-text").unwrap_or_default()).len();
+    let mut objects = Vec::new();
+    let mut broken = 0;
+    for number in 1.. {
+        let Ok(text) = sections.text(&format!("nft-table-{number}")) else { break };
+        match serde_json::from_str::<Value>(&text) {
+            Ok(mut document) => {
+                objects.extend(document["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            }
+            Err(_) => broken += 1,
+        }
+    }
+    // The dormant ones are not evaluated and need not be read; another one may not be missing.
+    if dormant == 0 || broken > dormant { Err(error) } else { Ok(json!({ "nftables": objects })) }
 }
 
 /// `FAMILY NAME` of the dormant tables in the text that nft prints.
@@ -391,6 +414,20 @@ mod tests {
         assert_eq!((report.privileges.uid, report.privileges.processes), (Some(1000), false));
         let gap = report.gaps.iter().find(|gap| gap.what == "packet filter rules").unwrap();
         assert_eq!(gap.cause, "they are shown to root only");
+    }
+
+    #[test]
+    fn nft_that_stops_at_a_dormant_table_is_read_table_by_table() {
+        let mut given = sections(FULL);
+        let mut add = |name: &str, body: &str| {
+            given.add(Frame { name: name.to_owned(), body: body.as_bytes().to_vec(), status: 0 });
+        };
+        add("nft", r#"{"nftables": [{"table": {"family": "inet", "name": "x", "handle": 2, "flags": "#);
+        add("nft-table-1", r#"{"nftables": [{"table": {"family": "inet", "name": "x", "handle": 2, "flags": "#);
+        add("nft-table-2", r#"{"nftables": [{"table": {"family": "ip", "name": "y"}}]}"#);
+        assert_eq!(ruleset(&given).unwrap()["nftables"][0]["table"]["name"], "y");
+        given.add(Frame { name: "nft-text".to_owned(), body: Vec::new(), status: 0 });
+        assert!(ruleset(&given).unwrap_err().contains("printed no JSON"));
     }
 
     #[test]

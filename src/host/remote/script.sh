@@ -145,6 +145,14 @@ plain() {
     finish 0
     section nft nft -j list ruleset
     section nft-text nft -s -t list ruleset
+    # nft 1.0.6 stops in the middle of its JSON at a table with flags: each table by itself, then.
+    if have nft && as_root nft -s -t list ruleset 2>/dev/null | grep -q '^[[:space:]]*flags dormant'; then
+        count=0
+        as_root nft list tables 2>/dev/null | while read -r word family name; do
+            count=$((count + 1))
+            section "nft-table-$count" nft -j list table "$family" "$name"
+        done
+    fi
     for family in iptables ip6tables; do
         if have "$family-nft-save" || have "$family-legacy-save"; then
             section "$family-nft" "$family-nft-save" -c
