@@ -7,22 +7,30 @@
 //!   `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
 //!   `engine`, `system`) and put together by `assemble`.
 
+mod activation;
 mod assemble;
+mod caps;
 pub mod cgroup;
 pub mod client;
 mod collect;
 mod collected;
+mod containers;
 mod docker_proxy;
 mod engine;
 mod engine_fetch;
 pub mod listing;
 mod network;
+mod oci;
 mod owner;
 mod peers;
 mod proc_text;
 mod processes;
+mod publisher;
 mod read;
+mod redact;
 mod sockets;
+mod state_files;
+mod support;
 mod system;
 mod visit;
 
