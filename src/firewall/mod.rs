@@ -6,8 +6,13 @@
 //! ```
 //!
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets.
+//! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print.
+//! - [`dump`]: all dumps of a host as one ruleset.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+pub mod dump;
+pub mod ipset;
+pub mod iptables;
 pub mod ruleset;
