@@ -12,15 +12,20 @@
 //! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
 //!   on into the namespace behind, and the answer with its trace.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
+//! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print.
+//! - [`dump`]: all dumps of a host as one ruleset.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+pub mod dump;
 pub mod evaluate;
 pub mod fields;
 pub mod fix;
 pub mod host_path;
 pub mod index;
+pub mod ipset;
+pub mod iptables;
 pub mod lookup;
 pub mod packet;
 pub mod routing;
