@@ -5,9 +5,11 @@
 //! NetworkState ─▶ routes, addresses, sysctls ─────────┴─▶ evaluate ─▶ walk ─▶ answer with its trace
 //! ```
 //!
+//! - [`nft`]: reads `nft -j list ruleset`.
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+pub mod nft;
 pub mod ruleset;
