@@ -98,7 +98,8 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
                 Some(namespace) => format!("in namespace {namespace}, where no socket that the report shows takes it"),
                 None => "beyond this host's namespaces".to_owned(),
             };
-            let whole = format!("{endpoint} is open and has no socket here: rules lead it to {}, {place}.", target(delivered));
+            let whole =
+                format!("{endpoint} is open and has no socket here: rules lead it to {}, {place}.", target(delivered));
             judgement.reasons[0] = whole;
             judgement.reasons.splice(1..1, path_sentences(answer));
             judgement
@@ -133,7 +134,13 @@ fn stopped(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before:
                 Verdict::Guarded,
                 format!("{endpoint} {seen_words} although {what}: only the host's firewall protects it."),
             );
-            judgement.reasons.insert(1, sentence(&format!("It is stopped by {}", decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule))));
+            judgement.reasons.insert(
+                1,
+                sentence(&format!(
+                    "It is stopped by {}",
+                    decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule)
+                )),
+            );
             if inside.silent_host {
                 judgement.confidence = judgement.confidence.min(Confidence::Likely);
             }
@@ -179,14 +186,22 @@ fn udp_silence(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, bef
                 Verdict::Guarded,
                 format!("{endpoint} gave no answer although {what}: only the host's firewall protects it."),
             );
-            judgement.reasons.insert(1, sentence(&format!("It is stopped by {}", decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule))));
+            judgement.reasons.insert(
+                1,
+                sentence(&format!(
+                    "It is stopped by {}",
+                    decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule)
+                )),
+            );
             judgement
         }
         PathOutcome::Accept if !inside.silent_host => {
             let mut judgement = renewed(
                 before,
                 Verdict::Exposed,
-                format!("{endpoint} gave no answer, {what} and the host's rules let it pass: they settle open|filtered."),
+                format!(
+                    "{endpoint} gave no answer, {what} and the host's rules let it pass: they settle open|filtered."
+                ),
             );
             judgement.confidence = Confidence::Likely;
             judgement.reasons.splice(1..1, path_sentences(answer));
@@ -207,7 +222,11 @@ fn fits(seen: &Seen, answer: &PathAnswer) -> bool {
 fn renewed(before: Judgement, verdict: Verdict, reason: String) -> Judgement {
     let mut reasons = before.reasons;
     // The first sentence was the reason of the verdict that it was; what follows is about sockets and stays.
-    if reasons.is_empty() { reasons.push(reason) } else { reasons[0] = reason }
+    if reasons.is_empty() {
+        reasons.push(reason)
+    } else {
+        reasons[0] = reason
+    }
     reasons.retain(|known| !known.contains("layer not read") && !known.contains("ruleset settles"));
     Judgement { verdict, reasons, confidence: Confidence::Certain, ..before }
 }

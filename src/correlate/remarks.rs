@@ -79,7 +79,10 @@ pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>, rul
     let only_ipv4 =
         |publication: &Publication<'_>| publication.port.container_address.is_some_and(|inner| inner.is_ipv4());
     let over_ipv6 = |publication: &Publication<'_>| publication.port.host_address.is_ipv6();
-    if !rules_are_known && proxied && takers.published.iter().any(|publication| over_ipv6(publication) && only_ipv4(publication)) {
+    if !rules_are_known
+        && proxied
+        && takers.published.iter().any(|publication| over_ipv6(publication) && only_ipv4(publication))
+    {
         judgement.reasons.push(
             "docker-proxy takes IPv6 packets to a container that has IPv4 only: they enter INPUT, so that its rules apply \
              here and not to the same port over IPv4 (layer not read)."

@@ -12,7 +12,7 @@
 //! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
 //!   on into the namespace behind, and the answer with its trace.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
-//! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print.
+//! - [`nft`], [`iptables`], [`ipset`]: readers of what `nft -j list ruleset`, iptables-save and ipset print.
 //! - [`dump`]: all dumps of a host as one ruleset.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
@@ -27,6 +27,7 @@ pub mod index;
 pub mod ipset;
 pub mod iptables;
 pub mod lookup;
+pub mod nft;
 pub mod packet;
 pub mod routing;
 pub mod rules;

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     anonymous_admitted, answers_everything, certificate_expired, contradiction, family_gap, firewall_bypass, guarded,
-    leaked_local, reachable_service,
-    unauthenticated_service, unreported,
+    leaked_local, reachable_service, unauthenticated_service, unreported,
 };
 use crate::correlate::everything::{Flood, UNKNOWN_SERVICE};
 use crate::correlate::stakes::Stakes;
