@@ -20,7 +20,7 @@ pub struct Doors {
 impl Doors {
     /// `None`, after it said so, where that is not possible here.
     pub fn new(what: &str, programs: &[&str]) -> Option<Self> {
-        let lab = Lab::new(what, &[&["sshd", "ssh", "ssh-keygen", "ss", "mount"][..], programs].concat())?;
+        let lab = Lab::new(what, &[&["sshd", "ssh", "ssh-keygen", "ss", "mount", "pgrep"][..], programs].concat())?;
         let doors = Self { lab };
         run(
             "ssh-keygen",
