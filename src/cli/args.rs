@@ -42,6 +42,8 @@ pub enum Command {
     Host(HostArgs),
     /// The verdicts of audit, offline: a saved scan joined with host reports
     Correlate(CorrelateArgs),
+    /// What a host's own firewall does with a packet, rule by rule, from a saved host report
+    Explain(ExplainArgs),
     /// The probe definitions
     #[command(subcommand)]
     Probes(ProbesCommand),
@@ -208,6 +210,29 @@ pub struct CorrelateArgs {
 
     #[command(flatten)]
     pub result: ResultArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// What `postern host -o json` wrote there, as root (- for stdin)
+    #[arg(value_name = "HOSTREPORT")]
+    pub report: PathBuf,
+
+    /// Destination of the packet: ADDRESS:PORT/tcp, for IPv6 [ADDRESS]:PORT/udp
+    #[arg(long, value_name = "ADDR:PORT/tcp", value_parser = endpoint)]
+    pub to: Endpoint,
+
+    /// Source of the packet
+    #[arg(long, value_name = "ADDR")]
+    pub from: IpAddr,
+
+    /// Interface that it comes in by; the one by which the way back to --from leads when left out
+    #[arg(long, value_name = "IF")]
+    pub iif: Option<String>,
+
+    /// table or json; =FILE writes to a file. Repeats
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    pub outputs: Vec<OutputSpec>,
 }
 
 #[derive(Debug, Subcommand)]

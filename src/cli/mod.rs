@@ -11,4 +11,4 @@ pub mod settings;
 pub use args::{Args, Command};
 pub use exit::Exit;
 pub use output::{Destination, Format, OutputSpec};
-pub use settings::{AuditSettings, CorrelateSettings, HostSettings, ScanSettings, UsageError};
+pub use settings::{AuditSettings, CorrelateSettings, ExplainSettings, HostSettings, ScanSettings, UsageError};

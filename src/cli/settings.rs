@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{AuditArgs, CorrelateArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source};
+use super::args::{
+    AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
+};
 use super::{Destination, Format, OutputSpec};
 use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
-use crate::model::Severity;
 use crate::model::host_report::Source;
+use crate::model::{Endpoint, Severity};
 
 /// `postern scan`, and the outside half of `postern audit`.
 #[derive(Clone, Debug)]
@@ -61,6 +63,16 @@ pub struct CorrelateSettings {
     pub result: ResultSettings,
 }
 
+/// `postern explain`.
+#[derive(Clone, Debug)]
+pub struct ExplainSettings {
+    pub report: PathBuf,
+    pub to: Endpoint,
+    pub from: IpAddr,
+    pub iif: Option<String>,
+    pub outputs: Vec<OutputSpec>,
+}
+
 /// `postern host`.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -109,7 +121,9 @@ pub enum UsageError {
     TwiceFromStdin { options: String },
     #[error("neither TCP nor UDP ports are left to ask; hint: drop `-p none`, or add --udp")]
     NoPorts,
-    #[error("host has no {format} output; hint: -o table or -o json")]
+    #[error("--to {to} and --from {from} are of different families; hint: a packet has two addresses of one family")]
+    Families { to: Endpoint, from: IpAddr },
+    #[error("no {format} output here; hint: -o table or -o json")]
     HostFormat { format: &'static str },
     #[error("`{value}`: {problem}; hint: ssh://USER@HOST:PORT, with an alias of ssh's configuration for anything else")]
     Ssh { value: String, problem: DestinationError },
@@ -187,6 +201,19 @@ impl CorrelateSettings {
             return Err(UsageError::TwiceFromStdin { options: "--scan and --host-report".to_owned() });
         }
         Ok(Self { scan: args.scan, host_reports, result: ResultSettings::from_args(args.result)? })
+    }
+}
+
+impl ExplainSettings {
+    pub fn from_args(args: ExplainArgs) -> Result<Self, UsageError> {
+        let outputs = outputs(args.outputs)?;
+        if outputs.iter().any(|output| output.format == Format::Ndjson) {
+            return Err(UsageError::HostFormat { format: "ndjson" });
+        }
+        if args.to.address.is_ipv4() != args.from.is_ipv4() {
+            return Err(UsageError::Families { to: args.to, from: args.from });
+        }
+        Ok(Self { report: args.report, to: args.to, from: args.from, iif: args.iif, outputs })
     }
 }
 

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::escape;
-use crate::model::Report;
 use crate::model::host_report::HostReport;
 use crate::model::report::SCHEMA;
+use crate::model::{PathAnswer, Report};
 
 /// Writes a report, indented, with a line feed at the end.
 pub fn write(report: &Report, to: &mut impl Write) -> io::Result<()> {
@@ -17,6 +17,11 @@ pub fn write(report: &Report, to: &mut impl Write) -> io::Result<()> {
 /// Writes a host report likewise.
 pub fn write_host(report: &HostReport, to: &mut impl Write) -> io::Result<()> {
     pretty(report, to)
+}
+
+/// Writes an answer about a packet likewise.
+pub fn write_answer(answer: &PathAnswer, to: &mut impl Write) -> io::Result<()> {
+    pretty(answer, to)
 }
 
 /// Reads a report. `name` is what messages call it.

@@ -3,6 +3,7 @@
 //! Whatever a peer or a host sent is shown through [`escape`]: no byte of it reaches a terminal as a control character.
 
 pub mod escape;
+pub mod explain;
 pub mod host_table;
 pub mod json;
 pub mod layout;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::interrupt::Interrupt;
 use super::progress::ShowProgress;
 use super::sink::Sink;
-use super::{RunError, audit, inside, probes};
+use super::{RunError, audit, explain, inside, probes};
 use crate::cli::settings::HostOf;
-use crate::cli::{Args, AuditSettings, Command, CorrelateSettings, Exit, HostSettings, ScanSettings};
+use crate::cli::{Args, AuditSettings, Command, CorrelateSettings, Exit, ExplainSettings, HostSettings, ScanSettings};
 use crate::host;
 use crate::probe::Catalogue;
 
@@ -38,6 +38,7 @@ async fn command(command: Command, show: ShowProgress) -> Result<Exit, RunError>
         Command::Audit(args) => audit::audit_with_inside(AuditSettings::from_args(args)?, show).await,
         Command::Scan(args) => audit::scan(ScanSettings::from_args(args)?, show).await,
         Command::Correlate(args) => audit::correlate(CorrelateSettings::from_args(args)?).await,
+        Command::Explain(args) => explain::explain(&ExplainSettings::from_args(args)?),
         Command::Host(args) => host_report(HostSettings::from_args(args)?).await,
         Command::Probes(args) => probes::run(args).await,
     }

@@ -40,6 +40,11 @@ pub enum RunError {
     Listing(#[from] host::listing::ListingError),
     #[error(transparent)]
     Scan(ReadError),
+    #[error(
+        "{name} has no routes and no rules of the host's own namespace; hint: take it with `postern host -o json` as root \
+         on that machine"
+    )]
+    NoRules { name: String },
     #[error("cannot read {name}: {error}; hint: is it a file that you may read?")]
     Read { name: String, error: io::Error },
     #[error("{0}")]
@@ -66,6 +71,7 @@ impl RunError {
             | Self::Targets(_)
             | Self::Ports(_)
             | Self::Guard(_)
+            | Self::NoRules { .. }
             | Self::NoTargets
             | Self::Catalogue(_)
             | Self::Definition(_)

@@ -7,6 +7,7 @@ pub mod assemble;
 pub mod audit;
 pub mod command;
 pub mod error;
+pub mod explain;
 pub mod identity;
 pub mod inside;
 pub mod interrupt;

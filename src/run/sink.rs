@@ -6,11 +6,11 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::Mutex;
 
 use crate::cli::{Destination, Exit, Format, OutputSpec};
-use crate::model::Report;
 use crate::model::host_report::HostReport;
 use crate::model::report::EndpointEntry;
+use crate::model::{PathAnswer, Report};
 use crate::report::ndjson::{self, Record};
-use crate::report::{host_table, json, table};
+use crate::report::{explain, host_table, json, table};
 
 /// The outputs of a run. Files are created before anything is sent, so that a run does not end without a place for its
 /// results.
@@ -96,6 +96,14 @@ impl Sink {
         self.write_all(|output| match output.format {
             Format::Table => host_table::write(report, style(output.is_terminal), &mut output.to),
             Format::Json | Format::Ndjson => json::write_host(report, &mut output.to),
+        })
+    }
+
+    /// Writes the answer about a packet everywhere.
+    pub fn finish_answer(self, answer: &PathAnswer) -> Result<(), SinkError> {
+        self.write_all(|output| match output.format {
+            Format::Table => explain::write(answer, style(output.is_terminal), &mut output.to),
+            Format::Json | Format::Ndjson => json::write_answer(answer, &mut output.to),
         })
     }
 

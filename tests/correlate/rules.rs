@@ -27,7 +27,7 @@ fn every_rule_file_is_registered_under_its_name_and_tells_its_limits() {
     }
     let rules: BTreeSet<String> = ALL.iter().map(|rule| rule.name.to_owned()).collect();
     assert_eq!(rules, files);
-    assert_eq!(ALL.len(), 8);
+    assert_eq!(ALL.len(), 11);
 }
 
 #[test]
