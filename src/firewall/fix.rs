@@ -51,7 +51,7 @@ pub fn lines(ruleset: &Ruleset, question: &Question, answer: &PathAnswer) -> Vec
     let mut lines = Vec::new();
     let forwarded = answer.trace.iter().any(|step| step.hook == "forward");
     if forwarded && owners.docker_user {
-        lines.push(docker_user(question));
+        lines.push(docker_user(question, answer.iif.as_deref()));
     }
     if owners.firewalld && forwarded {
         lines.push(
@@ -76,9 +76,9 @@ pub fn lines(ruleset: &Ruleset, question: &Question, answer: &PathAnswer) -> Vec
 }
 
 /// In DOCKER-USER the destination is the container's already: the original one is the connection's.
-fn docker_user(question: &Question) -> String {
+fn docker_user(question: &Question, input: Option<&str>) -> String {
     let tool = if question.destination.is_ipv6() { "ip6tables" } else { "iptables" };
-    let input = question.input.as_ref().map_or_else(String::new, |input| format!("-i {input} "));
+    let input = input.map_or_else(String::new, |input| format!("-i {input} "));
     format!(
         "`{tool} -I DOCKER-USER {input}-p {} -m conntrack --ctdir ORIGINAL --ctorigdst {} --ctorigdstport {} -j DROP`",
         transport(question),
