@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::value::{self, Kind};
-use super::{render, sets};
+use super::{render, sets, symbols};
 use crate::firewall::ruleset::{Datum, Expression, Family, Field, Match, Operator, Pattern};
 use crate::model::Transport;
 
@@ -30,6 +30,16 @@ impl Known {
         match field {
             Field::IpSource | Field::IpDestination | Field::IpProtocol => self.ipv6 = Some(false),
             Field::Ip6Source | Field::Ip6Destination | Field::Ip6NextHeader => self.ipv6 = Some(true),
+            Field::SourcePort(Some(Transport::Tcp))
+            | Field::DestinationPort(Some(Transport::Tcp))
+            | Field::TcpFlags => {
+                self.protocol = Some(6);
+            }
+            Field::SourcePort(Some(Transport::Udp)) | Field::DestinationPort(Some(Transport::Udp)) => {
+                self.protocol = Some(17);
+            }
+            Field::IcmpType | Field::IcmpCode => self.protocol = Some(1),
+            Field::Icmp6Type | Field::Icmp6Code => self.protocol = Some(58),
             _ => {}
         }
         let (Operator::Equal, Pattern::Exactly(Datum::Number(value))) = (passed.operator, &passed.right) else {
@@ -38,7 +48,7 @@ impl Known {
         match (field, value) {
             (Field::NetworkFamily, 2) | (Field::EtherType, 0x0800) => self.ipv6 = Some(false),
             (Field::NetworkFamily, 10) | (Field::EtherType, 0x86dd) => self.ipv6 = Some(true),
-            (Field::TransportProtocol, protocol) => self.protocol = Some(*protocol),
+            (Field::TransportProtocol | Field::IpProtocol, protocol) => self.protocol = Some(*protocol),
             _ => {}
         }
     }
@@ -63,6 +73,11 @@ fn found(known: Known, kinds: &[Kind], value: &Value) -> Option<Expression> {
         "rt" => (body.get("key")?.as_str()? == "classid").then_some(Expression::Field(Field::RoutingRealm)),
         "socket" => {
             (body.get("key")?.as_str()? == "transparent").then_some(Expression::Field(Field::SocketTransparent))
+        }
+        // Of one there is no choice: kube-proxy's services with one endpoint.
+        "numgen" | "jhash" | "symhash" if body.get("mod")?.as_u64() == Some(1) => {
+            let offset = body.get("offset").map_or(Some(0), Value::as_u64)?;
+            Some(Expression::Value(Datum::Number(offset.into())))
         }
         "concat" => {
             let parts = body.as_array()?;
@@ -301,76 +316,58 @@ fn raw_header(known: Known, base: &str) -> Option<&'static [(u32, u32, Field)]> 
     })
 }
 
-/// Headers that an expression needs and that the model has no field for: `sctp dport` is asked of SCTP packets only, so
-/// that other packets have a definite answer. nft checks the same before it reads the payload.
-pub(super) fn needs(family: Family, value: &Value, into: &mut Vec<Match>) {
+/// What an expression needs of a packet and the model's fields do not tell: `sctp dport` is asked of SCTP packets only, so
+/// that other packets have a definite answer. nft checks the same before it reads the payload, and shows it nowhere.
+pub(super) fn needs<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     match value {
         Value::Object(object) => {
             for (name, body) in object {
+                let word = |key| body.get(key).and_then(Value::as_str);
                 match name.as_str() {
-                    "payload" => {
-                        match (body.get("protocol").map(Value::as_str), body.get("field").map(Value::as_str)) {
-                            (Some(Some(protocol)), Some(Some(field))) if header(protocol, field).is_none() => {
-                                need(family, protocol, into);
-                            }
-                            _ => {}
-                        }
+                    "payload" => match (word("protocol"), word("field")) {
+                        (Some(protocol), Some(field)) if header(protocol, field).is_none() => into.push(protocol),
+                        _ => {}
+                    },
+                    // The kernel has no address of the other family to compare with.
+                    "ct" => {
+                        let family = word("key").and_then(|key| key.split_once(' ')).map(|(family, _)| family);
+                        into.extend(family.filter(|family| matches!(*family, "ip" | "ip6")));
                     }
-                    "tcp option" => need(family, "tcp", into),
-                    "ip option" => need(family, "ip", into),
-                    "exthdr" => need(family, "ip6", into),
+                    "tcp option" => into.push("tcp"),
+                    "ip option" => into.push("ip"),
+                    "exthdr" => into.push("ip6"),
                     // Data of sets names no headers.
                     "set" | "data" => {}
-                    _ => needs(family, body, into),
+                    _ => needs(body, into),
                 }
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| needs(family, value, into)),
+        Value::Array(values) => values.iter().for_each(|value| needs(value, into)),
         _ => {}
     }
 }
 
-fn need(family: Family, protocol: &str, into: &mut Vec<Match>) {
+/// The match that only packets with this header pass; `None`: passed already, or there is none.
+pub(super) fn guard(family: Family, known: Known, protocol: &str) -> Option<Match> {
     let (field, number) = match protocol {
+        "ip" | "ip6" if known.ipv6 == Some(protocol == "ip6") => return None,
         "ip" | "ip6" => match (family, protocol) {
             (Family::Bridge | Family::Netdev, "ip") => (Field::EtherType, 0x0800),
             (Family::Bridge | Family::Netdev, _) => (Field::EtherType, 0x86dd),
             (_, "ip") => (Field::NetworkFamily, 2),
             _ => (Field::NetworkFamily, 10),
         },
-        "tcp" => (Field::TransportProtocol, 6),
-        "udp" => (Field::TransportProtocol, 17),
-        "icmp" => (Field::TransportProtocol, 1),
-        "icmpv6" => (Field::TransportProtocol, 58),
-        "sctp" => (Field::TransportProtocol, 132),
-        "dccp" => (Field::TransportProtocol, 33),
-        "udplite" => (Field::TransportProtocol, 136),
-        "ah" => (Field::TransportProtocol, 51),
-        "esp" => (Field::TransportProtocol, 50),
-        "comp" => (Field::TransportProtocol, 108),
-        "igmp" => (Field::TransportProtocol, 2),
-        _ => return,
+        "tcp" | "udp" | "icmp" | "icmpv6" | "sctp" | "dccp" | "udplite" | "ah" | "esp" | "comp" | "igmp" | "gre" => {
+            let number = symbols::number(symbols::PROTOCOLS, protocol)?;
+            if known.protocol == Some(number) {
+                return None;
+            }
+            (Field::TransportProtocol, number)
+        }
+        _ => return None,
     };
     let right = Pattern::Exactly(Datum::Number(number));
-    let needed = Match { left: Expression::Field(field), operator: Operator::Equal, right };
-    if !into.contains(&needed) {
-        into.push(needed);
-    }
-}
-
-/// Whether an answer may depend on something that is not known.
-pub(super) fn has_unknown(expression: &Expression) -> bool {
-    match expression {
-        Expression::Unknown(_) => true,
-        Expression::Field(_) | Expression::Value(_) => false,
-        Expression::And(left, right)
-        | Expression::Or(left, right)
-        | Expression::Xor(left, right)
-        | Expression::ShiftLeft(left, right)
-        | Expression::ShiftRight(left, right) => has_unknown(left) || has_unknown(right),
-        Expression::Concatenation(parts) => parts.iter().any(has_unknown),
-        Expression::Map { key, .. } => has_unknown(key),
-    }
+    Some(Match { left: Expression::Field(field), operator: Operator::Equal, right })
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) fn translation(family: Family, known: Known, name: &str, body: &Value
 }
 
 /// The one family that a translation is about, in a table of both: packets of the other one pass it untouched.
-pub(super) fn only_ipv6(body: &Value) -> Option<bool> {
+fn only_ipv6(body: &Value) -> Option<bool> {
     match body.get("family")?.as_str()? {
         "ip" => Some(false),
         "ip6" => Some(true),

@@ -28,6 +28,11 @@ pub(super) struct Malformed(pub(super) &'static str);
 
 impl Reader<'_> {
     pub(super) fn read(&mut self, value: &Value) -> Result<(), Malformed> {
+        // What nft 1.0.6 has no JSON for it prints as text: `jump { ... }` with an anonymous chain.
+        if value.is_string() {
+            self.add(Statement::Unknown(render::statement(value)));
+            return Ok(());
+        }
         let object = value.as_object().ok_or(Malformed("a statement is an object"))?;
         let (name, body) = match object.iter().next() {
             Some(pair) if object.len() == 1 => pair,
@@ -52,7 +57,9 @@ impl Reader<'_> {
                         self.counter = Some((packets, bytes));
                         return Ok(());
                     }
-                    _ => Statement::Passive(render::statement(value)),
+                    // By name, or a second one. Without numbers: `nft --stateless`.
+                    _ if body.is_string() || body.get("map").is_some() => Statement::Passive(render::statement(value)),
+                    _ => Statement::Passive("counter".to_owned()),
                 }
             }
             "log" | "last" | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "reset" => {
@@ -62,14 +69,20 @@ impl Reader<'_> {
             "set" | "map" | "meter" => self.update(name, body, value),
             "mangle" => self.mangle(body, value)?,
             "notrack" => Statement::NoTrack,
-            "reject" => nat::reject(self.family, body).unwrap_or_else(|| Statement::Unknown(render::statement(value))),
+            "reject" => {
+                // nft checks these itself, and leaves them out of its listing.
+                match body.get("type").and_then(Value::as_str) {
+                    Some("icmp") => self.guard("ip"),
+                    Some("icmpv6") => self.guard("ip6"),
+                    Some("tcp reset") => self.guard("tcp"),
+                    _ => {}
+                }
+                nat::reject(self.family, body).unwrap_or_else(|| Statement::Unknown(render::statement(value)))
+            }
             "dnat" | "snat" | "redirect" | "masquerade" | "tproxy" => {
-                if let (Family::Inet, Some(ipv6)) = (self.family, nat::only_ipv6(body)) {
-                    self.matched(Match {
-                        left: Expression::Field(Field::NetworkFamily),
-                        operator: Operator::Equal,
-                        right: Pattern::Exactly(Datum::Number(if ipv6 { 10 } else { 2 })),
-                    });
+                // nft_nat.c and nft_tproxy.c leave packets of the other family alone.
+                if let (Family::Inet, Some(family)) = (self.family, body.get("family").and_then(Value::as_str)) {
+                    self.guard(family);
                 }
                 nat::translation(self.family, self.known, name, body)
                     .unwrap_or_else(|| Statement::Unknown(render::statement(value)))
@@ -102,14 +115,8 @@ impl Reader<'_> {
             None => "==",
             Some(_) => return Err(SHAPE),
         };
+        self.guard_for(left);
         let expression = expression::read(self.known, &[Kind::Unknown], left);
-        if expression::has_unknown(&expression) {
-            let mut needed = Vec::new();
-            expression::needs(self.family, left, &mut needed);
-            for needed in needed {
-                self.matched(needed);
-            }
-        }
         let found = compare(expression, sign, right);
         self.matched(found.unwrap_or_else(|| Match {
             left: Expression::Unknown(render::comparison(body)),
@@ -117,6 +124,21 @@ impl Reader<'_> {
             right: Pattern::Unknown(render::expression(right)),
         }));
         Ok(())
+    }
+
+    /// Packets without the headers that this expression needs leave the rule here.
+    fn guard_for(&mut self, value: &Value) {
+        let mut needed = Vec::new();
+        expression::needs(value, &mut needed);
+        for protocol in needed {
+            self.guard(protocol);
+        }
+    }
+
+    fn guard(&mut self, protocol: &str) {
+        if let Some(guard) = expression::guard(self.family, self.known, protocol) {
+            self.matched(guard);
+        }
     }
 
     fn matched(&mut self, found: Match) {
@@ -127,6 +149,7 @@ impl Reader<'_> {
     fn verdict_map(&mut self, body: &Value) -> Result<Statement, Malformed> {
         const SHAPE: Malformed = Malformed("a verdict map has key and data");
         let (key, data) = body.get("key").zip(body.get("data")).ok_or(SHAPE)?;
+        self.guard_for(key);
         let expression = expression::read(self.known, &[Kind::Unknown], key);
         let map = sets::reference(&Kind::of_parts(&expression), &[], data).ok_or(SHAPE)?;
         for element in data.get("set").and_then(Value::as_array).into_iter().flatten() {

@@ -107,9 +107,9 @@ impl Kind {
             Expression::And(left, _) | Expression::Or(left, _) | Expression::Xor(left, _) => Self::of(left),
             // What was moved is a number, whatever it was before.
             Expression::ShiftLeft(..) | Expression::ShiftRight(..) => Self::Number(128),
-            Expression::Value(_) | Expression::Concatenation(_) | Expression::Map { .. } | Expression::Unknown(_) => {
-                Self::Unknown
-            }
+            // Written out in the rule, as numbers are.
+            Expression::Value(_) => Self::Number(128),
+            Expression::Concatenation(_) | Expression::Map { .. } | Expression::Unknown(_) => Self::Unknown,
         }
     }
 

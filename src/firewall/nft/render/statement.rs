@@ -10,6 +10,11 @@ use crate::firewall::ruleset::Family;
 
 /// Nothing is written for a counter without a name. The family of the table decides what is left out.
 pub(super) fn write(text: &mut String, family: Option<Family>, value: &Value) {
+    if let Value::String(words) = value
+        && !words.trim().is_empty()
+    {
+        return separated(text, " ", &words.split_whitespace().collect::<Vec<_>>(), |text, word| text.push_str(word));
+    }
     let Some((name, body)) = only(value) else { return json(text, value) };
     let known = match name {
         "match" => {
