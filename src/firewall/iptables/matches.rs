@@ -35,10 +35,7 @@ pub(super) fn basic(choice: &Choice, context: Context<'_>) -> Result<Vec<Stateme
     let understood = basic_meaning(choice, context);
     match understood {
         Ok(statement) => Ok(statement.into_iter().collect()),
-        Err(Fault::NotUnderstood) => {
-            let bang = if choice.negated { "! " } else { "" };
-            Ok(vec![Statement::Match(unknown(&format!("{bang}-{} {}", choice.name, choice.values.join(" "))))])
-        }
+        Err(Fault::NotUnderstood) => Ok(vec![Statement::Match(unknown(&choice.to_string()))]),
         Err(Fault::Broken(why)) => Err(why),
     }
 }
@@ -188,7 +185,8 @@ fn transport(choice: &Choice, context: Context<'_>) -> Understood<Statement> {
                 },
             }
         }
-        _ => return Err(Fault::NotUnderstood),
+        // These options are questions of their own: the others stay known.
+        _ => unknown(&choice.to_string()),
     }))
 }
 
