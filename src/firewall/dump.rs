@@ -83,14 +83,8 @@ fn join(ruleset: &mut Ruleset, table: Table, nft_was_read: bool) {
                     joined_rule(rule, content);
                 }
             }
-            Some(content) => unread.push(format!(
-                "chain {} of table {}: {} rules in nft's dump, {} in iptables'",
-                chain.name,
-                title(&table),
-                chain.rules.len(),
-                content.rules.len()
-            )),
-            None => unread.push(format!("chain {} of table {}: not in the iptables dump", chain.name, title(&table))),
+            // Dumps of two moments: nft's is whole in itself, but for the parts that it does not show.
+            _ => chain.rules.iter_mut().for_each(explain_closed_parts),
         }
     }
     // What only iptables-save shows: built-in chains that were never made, and chains of a later moment.
@@ -121,6 +115,15 @@ fn joined_rule(rule: &mut Rule, content: Rule) {
         text: content.text,
         statements: content.statements,
     };
+}
+
+/// Says why the parts of a rule that nft does not show stay unknown.
+fn explain_closed_parts(rule: &mut Rule) {
+    for statement in &mut rule.statements {
+        if let Statement::Unknown(text) = statement {
+            text.push_str(" (the iptables dump has other rules in this chain)");
+        }
+    }
 }
 
 /// Whether something in a rule is not known.

@@ -7,7 +7,7 @@ use super::values::{
 };
 use super::words::{Choice, PROTOCOL_PART, Part};
 use crate::firewall::ipset::Catalogue;
-use crate::firewall::ruleset::{Expression, Field, Match, Operator, Pattern, Statement};
+use crate::firewall::ruleset::{Datum, Expression, Field, Match, Operator, Pattern, Statement};
 use crate::model::Transport;
 
 /// What a match is read with.
@@ -35,10 +35,7 @@ pub(super) fn basic(choice: &Choice, context: Context<'_>) -> Result<Vec<Stateme
     let understood = basic_meaning(choice, context);
     match understood {
         Ok(statement) => Ok(statement.into_iter().collect()),
-        Err(Fault::NotUnderstood) => {
-            let bang = if choice.negated { "! " } else { "" };
-            Ok(vec![Statement::Match(unknown(&format!("{bang}-{} {}", choice.name, choice.values.join(" "))))])
-        }
+        Err(Fault::NotUnderstood) => Ok(vec![Statement::Match(unknown(&choice.to_string()))]),
         Err(Fault::Broken(why)) => Err(why),
     }
 }
@@ -188,7 +185,8 @@ fn transport(choice: &Choice, context: Context<'_>) -> Understood<Statement> {
                 },
             }
         }
-        _ => return Err(Fault::NotUnderstood),
+        // These options are questions of their own: the others stay known.
+        _ => unknown(&choice.to_string()),
     }))
 }
 
@@ -443,15 +441,20 @@ fn owner(choice: &Choice) -> Understood<Statement> {
 
 /// A packet that no bridge port brought passes negated questions only (xt_physdev.c).
 fn physdev(choice: &Choice) -> Understood<Statement> {
+    // No name is the name of no port.
+    let is_there =
+        |field| negatable(choice, compare(field, Operator::NotEqual, Pattern::Exactly(Datum::Name(String::new()))));
     let port = |field| -> Understood<Statement> {
-        let pattern = interface(one(choice)?).unwrap_or(Pattern::Any);
-        Ok(negatable(choice, compare(field, Operator::Equal, pattern)))
+        Ok(match interface(one(choice)?) {
+            Some(pattern) => negatable(choice, compare(field, Operator::Equal, pattern)),
+            None => is_there(field),
+        })
     };
     match choice.name.as_str() {
         "physdev-in" => port(Field::PhysicalInput),
         "physdev-out" => port(Field::PhysicalOutput),
-        "physdev-is-in" => Ok(negatable(choice, compare(Field::PhysicalInput, Operator::Equal, Pattern::Any))),
-        "physdev-is-out" => Ok(negatable(choice, compare(Field::PhysicalOutput, Operator::Equal, Pattern::Any))),
+        "physdev-is-in" => Ok(is_there(Field::PhysicalInput)),
+        "physdev-is-out" => Ok(is_there(Field::PhysicalOutput)),
         "physdev-is-bridged" => Ok(negatable(choice, compare(Field::IsBridged, Operator::Equal, exactly(1)))),
         _ => Err(Fault::NotUnderstood),
     }

@@ -127,7 +127,7 @@ impl OpenTable {
         if words.next().is_some_and(|counter| bracketed_counter(counter).is_none()) || words.next().is_some() {
             return Err("bad counters".to_owned());
         }
-        let place = built_in(&self.table.name, name);
+        let place = built_in(self.table.backend, &self.table.name, name);
         let base = match (policy, place) {
             ("-", None) => None,
             ("ACCEPT" | "DROP", Some((kind, hook, priority))) => Some(BaseChain {
@@ -233,9 +233,9 @@ impl OpenTable {
     }
 }
 
-/// Kind, hook and priority of a built-in chain (`enum nf_ip_hook_priorities`; iptables/nft.c for the nft-backed tool,
-/// which takes the same).
-fn built_in(table: &str, chain: &str) -> Option<(ChainKind, Hook, i32)> {
+/// Kind, hook and priority of a built-in chain (`enum nf_ip_hook_priorities`). The nft-backed tool takes the same, but
+/// for `security`, which it puts at 150 (iptables/nft.c).
+fn built_in(backend: Backend, table: &str, chain: &str) -> Option<(ChainKind, Hook, i32)> {
     use Hook::{Forward, Input, Output, Postrouting, Prerouting};
     let hook = match chain {
         "PREROUTING" => Prerouting,
@@ -247,6 +247,7 @@ fn built_in(table: &str, chain: &str) -> Option<(ChainKind, Hook, i32)> {
     };
     let (kind, priority) = match (table, hook) {
         ("filter", Input | Forward | Output) => (ChainKind::Filter, 0),
+        ("security", Input | Forward | Output) if backend == Backend::IptablesNft => (ChainKind::Filter, 150),
         ("security", Input | Forward | Output) => (ChainKind::Filter, 50),
         ("raw", Prerouting | Output) => (ChainKind::Filter, -300),
         ("mangle", Output) => (ChainKind::Route, -150),

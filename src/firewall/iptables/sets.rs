@@ -6,7 +6,8 @@ use super::matches::{Context, address_fields};
 use super::values::{Fault, Understood, number_expression};
 use super::words::Part;
 use crate::firewall::ipset::{Ipset, KeyPart};
-use crate::firewall::ruleset::{Expression, Field, Match, Operator, Pattern, Set, SetReference, Statement};
+use crate::firewall::ruleset::{Datum, Expression, Field, Match, Operator, Pattern, Set, SetReference, Statement};
+use crate::model::Transport;
 
 /// The statements of `-m set`. A set that was not read, or has a type that is not known, leaves the answer open.
 pub(super) fn statements(part: &Part, context: Context<'_>) -> Understood<Vec<Statement>> {
@@ -70,7 +71,10 @@ fn of_set(name: &str, set: &Ipset, directions: &[bool], context: Context<'_>) ->
         let right = Pattern::Set(SetReference::Ipset(name.to_owned()));
         Match { left, operator: Operator::Equal, right }
     };
-    let mut found = vec![asked(PortKey::Port)];
+    if set.parts.contains(&KeyPart::Port) {
+        return Ok(vec![asked(PortKey::Of(Some(Transport::Tcp))), asked(PortKey::Of(Some(Transport::Udp)))]);
+    }
+    let mut found = vec![asked(PortKey::Of(None))];
     if set.parts.contains(&KeyPart::ProtocolPort) {
         let (icmp, other) = protocols_without_ports(&set.set);
         if icmp {
@@ -86,7 +90,7 @@ fn of_set(name: &str, set: &Ipset, directions: &[bool], context: Context<'_>) ->
 /// What stands in a port's place: ICMP has type and code there (ip_set_getport.c).
 #[derive(Clone, Copy)]
 enum PortKey {
-    Port,
+    Of(Option<Transport>),
     Icmp,
 }
 
@@ -96,11 +100,14 @@ fn key(part: KeyPart, source: bool, port: PortKey, context: Context<'_>, fields:
         |source_field, destination_field| Expression::Field(if source { source_field } else { destination_field });
     match part {
         KeyPart::Address => fields.push(pick(from, to)),
-        KeyPart::Port => fields.push(pick(Field::SourcePort(None), Field::DestinationPort(None))),
+        KeyPart::Port => {
+            let PortKey::Of(transport) = port else { return };
+            fields.push(pick(Field::SourcePort(transport), Field::DestinationPort(transport)));
+        }
         KeyPart::ProtocolPort => {
             fields.push(Expression::Field(Field::TransportProtocol));
             fields.push(match port {
-                PortKey::Port => pick(Field::SourcePort(None), Field::DestinationPort(None)),
+                PortKey::Of(of) => pick(Field::SourcePort(of), Field::DestinationPort(of)),
                 PortKey::Icmp => {
                     let (kind, code) = if context.ipv6 {
                         (Field::Icmp6Type, Field::Icmp6Code)
@@ -130,7 +137,7 @@ fn protocols_without_ports(set: &Arc<Set>) -> (bool, bool) {
     let (mut icmp, mut other) = (false, false);
     for element in &set.elements {
         let Pattern::Concatenation(parts) = &element.key else { continue };
-        if let Some(Pattern::Exactly(crate::firewall::ruleset::Datum::Number(protocol))) = parts.get(index) {
+        if let Some(Pattern::Exactly(Datum::Number(protocol))) = parts.get(index) {
             match protocol {
                 6 | 17 | 132 | 136 => {}
                 1 | 58 => icmp = true,

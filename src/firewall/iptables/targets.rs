@@ -114,8 +114,7 @@ fn translation(part: &Part, names: &[&str], context: Context<'_>) -> Understood<
             Some((addresses, "")) => (addresses, None),
             Some((addresses, rest)) => match rest.strip_prefix(':') {
                 Some(ports) => (addresses, Some(ports)),
-                // `[2001:db8::1]-[2001:db8::2]:80`
-                None => bracketed_range(text)?,
+                None => return broken("address", text),
             },
             None => return broken("address", text),
         }
@@ -127,7 +126,7 @@ fn translation(part: &Part, names: &[&str], context: Context<'_>) -> Understood<
     let to = if addresses.is_empty() {
         TranslationTarget::Unchanged
     } else {
-        let mut ends = addresses.splitn(2, '-').map(|end| end.trim_start_matches('[').trim_end_matches(']'));
+        let mut ends = addresses.splitn(2, '-');
         let first = address(ends.next().unwrap_or_default(), context.ipv6)?;
         match ends.next() {
             None => TranslationTarget::Address(first),
@@ -140,14 +139,6 @@ fn translation(part: &Part, names: &[&str], context: Context<'_>) -> Understood<
     };
     let ports = ports.map(translated_ports).transpose()?.unwrap_or_default();
     Ok(Translation { to, ports, flags: flags_of(part) })
-}
-
-/// `[FIRST]-[LAST]` with or without `:PORTS`.
-fn bracketed_range(text: &str) -> Understood<(&str, Option<&str>)> {
-    match text.rsplit_once("]:") {
-        Some((addresses, ports)) => Ok((addresses, Some(ports))),
-        None => Ok((text, None)),
-    }
 }
 
 fn flags_of(part: &Part) -> Vec<String> {

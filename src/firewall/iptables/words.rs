@@ -1,5 +1,7 @@
 //! A rule's line as words, options and the matches and targets that these belong to.
 
+use std::fmt;
+
 /// A word of a line; what was in quotes is never an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -87,6 +89,15 @@ impl Line {
             }
         }
         Ok(line)
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bang = if self.negated { "! " } else { "" };
+        let dashes = if self.name.len() == 1 { "-" } else { "--" };
+        write!(formatter, "{bang}{dashes}{}", self.name)?;
+        self.values.iter().try_for_each(|value| write!(formatter, " {value}"))
     }
 }
 
@@ -217,14 +228,14 @@ fn counter_of(values: &[String]) -> Result<(u64, u64), String> {
     }
 }
 
-/// Short names of the basic options (iptables(8), PARAMETERS).
+/// Short names of the basic options (iptables(8), PARAMETERS). Not `--proto`: `-m policy` has an option of that name.
 fn canonical(name: &str) -> &str {
     match name {
         "source" | "src" => "s",
         "destination" | "dst" => "d",
         "in-interface" => "i",
         "out-interface" => "o",
-        "protocol" | "proto" => "p",
+        "protocol" => "p",
         "fragment" => "f",
         "match" => "m",
         "jump" => "j",
