@@ -8,8 +8,10 @@
 )]
 
 mod fixed;
+mod generate;
 mod lab;
 mod rules;
+mod run;
 mod space;
 mod wire;
 

@@ -1,6 +1,8 @@
 //! Rules as text, one a tool, and how they get into the kernel and out of it again.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_sys::{Socket, SocketAddr, constants::NETLINK_NETFILTER};
 use serde::{Deserialize, Serialize};
@@ -86,9 +88,17 @@ impl Loader {
             self.legacy6 = false;
         }
         if self.ipset {
-            // Sets that rules of nft's xt matches refer to can go only when these are gone.
+            // A set can go when neither a rule nor a set of sets refers to it any more; the kernel frees rules a little
+            // later than it says.
             run("nft", &["flush", "ruleset"], "")?;
-            run("ipset", &["destroy"], "")?;
+            run("ipset", &["flush"], "")?;
+            let start = Instant::now();
+            while let Err(error) = run("ipset", &["destroy"], "") {
+                if start.elapsed() > Duration::from_secs(5) {
+                    return Err(error);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
             self.ipset = false;
         }
         for (name, value) in DEFAULTS {

@@ -49,7 +49,7 @@ impl Version {
     }
 
     /// Where a DNAT leads to: containers, and now and then an address of the host.
-    pub fn target(self, draw: &mut Draw) -> &'static str {
+    pub fn target(self, draw: &Draw) -> &'static str {
         match self {
             Self::V4 => draw.weighted(&[
                 (6, "172.17.0.2"), (4, "172.17.0.3"), (1, "198.18.1.2"), (1, "172.17.0.1"), (1, "198.18.0.2"), (1, "127.0.0.1"),
@@ -61,7 +61,7 @@ impl Version {
     }
 
     /// What an SNAT makes the source.
-    pub fn mask(self, draw: &mut Draw) -> &'static str {
+    pub fn mask(self, draw: &Draw) -> &'static str {
         match self {
             Self::V4 => draw.pick(&["198.18.0.2", "172.17.0.1", "198.18.1.2"]),
             Self::V6 => draw.pick(&["2001:db8::2", "fd00:17::1", "2001:db8:1::2"]),

@@ -11,7 +11,7 @@ use crate::lab::{Link, Shot};
 pub const SHOTS: usize = 20;
 
 /// So many packets of one family or the other, no two with the same source port. `ports`: what the rules speak of.
-pub fn shots(draw: &mut Draw, ipv6_percent: usize, ports: &[u16]) -> Vec<Shot> {
+pub fn shots(draw: &Draw, ipv6_percent: usize, ports: &[u16]) -> Vec<Shot> {
     (0..SHOTS)
         .map(|index| {
             let version = if draw.chance(ipv6_percent) { Version::V6 } else { Version::V4 };
@@ -29,7 +29,7 @@ pub fn shots(draw: &mut Draw, ipv6_percent: usize, ports: &[u16]) -> Vec<Shot> {
         .collect()
 }
 
-fn source(draw: &mut Draw, version: Version, from: Link) -> IpAddr {
+fn source(draw: &Draw, version: Version, from: Link) -> IpAddr {
     let text = match (version, from) {
         (Version::V4, Link::Eth0) => draw.weighted(&[
             (70, "198.18.0.1"), (12, "198.18.0.77"), (14, "198.19.5.5"), (2, "172.17.0.5"), (1, "198.18.0.2"), (1, "127.0.0.5"),
@@ -47,7 +47,7 @@ fn source(draw: &mut Draw, version: Version, from: Link) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn destination(draw: &mut Draw, version: Version) -> IpAddr {
+fn destination(draw: &Draw, version: Version) -> IpAddr {
     let text = match version {
         Version::V4 => draw.weighted(&[
             (44, "198.18.0.2"), (11, "198.18.1.2"), (6, "172.17.0.1"), (16, "172.17.0.2"), (7, "172.17.0.3"), (6, "127.0.0.1"),
