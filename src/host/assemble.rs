@@ -8,9 +8,10 @@ use super::collected::{Collected, Process, View, Visited};
 use super::engine::{by_address, label};
 use super::owner::{self, Holder};
 use super::sockets::KernelSocket;
-use super::{blank_listener, client, system};
+use super::{blank_listener, client, peers, proc_text, system};
+use crate::model::NetworkState;
 use crate::model::host_report::{
-    Container, HOST_NAMESPACE, HostReport, Listener, Namespace, PublishedPort, SCHEMA, Source,
+    Container, HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, PublishedPort, SCHEMA, Source,
 };
 use crate::model::report::{Gap, Tool};
 
@@ -24,7 +25,8 @@ pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
     let mut ephemeral = HashMap::new();
     for (visited, view) in views(&collected) {
         let Some(namespace) = names.get(&visited.inode) else { continue };
-        ephemeral.insert(namespace.name.clone(), view.ephemeral.clone());
+        let range = view.state.network.sysctls.get(EPHEMERAL).and_then(|text| proc_text::port_range(text));
+        ephemeral.insert(namespace.name.clone(), range.unwrap_or(client::DEFAULT_EPHEMERAL));
         let join = Join { collected: &collected, containers: &containers, names: &names, published: &published };
         listeners.extend(view.sockets.iter().map(|socket| join.listener(socket, view, namespace)));
     }
@@ -32,7 +34,7 @@ pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
     listeners.sort_by_cached_key(key);
     listeners.dedup();
     let own = views(&collected).find(|(visited, _)| Some(visited.inode) == collected.own);
-    let addresses = own.map(|(_, view)| view.addresses.clone()).unwrap_or_default();
+    let addresses = own.map(|(_, view)| host_addresses(view)).unwrap_or_default();
     let gaps = gaps(&collected, &listeners);
     let machine = collected.machine;
     HostReport {
@@ -43,7 +45,7 @@ pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
         collected_at: Some(collected_at),
         source: Source::Native,
         privileges: collected.privileges,
-        addresses: addresses.into_iter().filter(|own| !own.address.is_loopback()).collect(),
+        addresses,
         namespaces,
         listeners,
         containers,
@@ -51,6 +53,21 @@ pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
         os: machine.os,
         gaps,
     }
+}
+
+/// Addresses of the host's own namespace, without loopback.
+fn host_addresses(view: &View) -> Vec<HostAddress> {
+    let found =
+        view.state.addresses().filter(|(_, own)| !own.address.is_loopback()).map(|(interface, own)| HostAddress {
+            address: own.address,
+            prefix: own.prefix,
+            interface: interface.name.clone(),
+            mac: interface.mac.clone(),
+            bridge: interface.kind.as_deref() == Some("bridge"),
+        });
+    let mut addresses: Vec<HostAddress> = found.collect();
+    addresses.sort_by_key(|own| own.address);
+    addresses
 }
 
 /// The host's own first; then by name, and by what an operator sorts by.
@@ -121,17 +138,22 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
             taken.insert(name.clone());
         }
         let mut addresses: Vec<IpAddr> =
-            visited.view.iter().flat_map(|view| &view.addresses).map(|own| own.address).collect();
+            visited.view.iter().flat_map(|view| view.state.addresses()).map(|(_, own)| own.address).collect();
         addresses.retain(|address| !address.is_loopback());
+        addresses.sort_unstable();
         found.push(Namespace {
             name,
             inode: visited.inode,
             addresses,
             container: container.map(label),
             pids: inside.into_iter().take(SHOWN_PIDS).collect(),
-            network: None,
+            network: visited
+                .view
+                .as_ref()
+                .map(|view| NetworkState { firewall: view.filter.dump.clone(), ..view.state.network.clone() }),
         });
     }
+    peers::name(&mut found, &collected.visited);
     found
 }
 
@@ -212,7 +234,7 @@ impl Join<'_> {
             v6only: socket.v6only,
             device: socket
                 .interface
-                .map(|index| view.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))),
+                .map(|index| view.state.interface(index).map_or_else(|| format!("#{index}"), |one| one.name.clone())),
             namespace: namespace.name.clone(),
             user: Some(self.user(socket.uid, None)),
             ..blank_listener(socket.transport, socket.address, socket.port)
@@ -309,6 +331,7 @@ fn gaps(collected: &Collected, listeners: &[Listener]) -> Vec<Gap> {
     gaps
 }
 
+const EPHEMERAL: &str = "ipv4.ip_local_port_range";
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 /// Programs that hold a host's port for a container.
 const PUBLISHERS: [&str; 8] =
@@ -324,8 +347,9 @@ mod tests {
     use crate::host::collected::{Engine, Machine};
     use crate::host::docker_proxy::Forward;
     use crate::host::engine::EngineContainer;
+    use crate::host::network::State;
     use crate::model::Transport;
-    use crate::model::host_report::HostAddress;
+    use crate::model::network::{Interface, InterfaceAddress};
 
     const OWN: u64 = 4_026_531_833;
     const INNER: u64 = 4_026_532_500;
@@ -345,20 +369,13 @@ mod tests {
     }
 
     fn visited(inode: u64, addresses: &[&str], sockets: Vec<KernelSocket>) -> Visited {
-        let addresses = addresses.iter().map(|address| HostAddress {
-            address: address.parse().unwrap(),
-            prefix: 24,
-            interface: "eth0".to_owned(),
-            mac: None,
-            bridge: false,
-        });
-        let view = View {
-            sockets,
-            addresses: addresses.collect(),
-            interfaces: HashMap::from([(7, "eth7".to_owned())]),
-            ephemeral: client::DEFAULT_EPHEMERAL,
-            refused: Vec::new(),
-        };
+        let addresses =
+            addresses.iter().map(|address| InterfaceAddress { address: address.parse().unwrap(), prefix: 24 });
+        let eth0 =
+            Interface { index: 2, name: "eth0".to_owned(), addresses: addresses.collect(), ..Interface::default() };
+        let eth7 = Interface { index: 7, name: "eth7".to_owned(), ..Interface::default() };
+        let network = NetworkState { interfaces: vec![eth0, eth7], ..NetworkState::default() };
+        let view = View { sockets, state: State { network, ..State::default() }, ..View::default() };
         Visited { inode, mounts: Vec::new(), view: Some(view) }
     }
 

@@ -16,8 +16,9 @@ use rustix::thread::CapabilitySet;
 use super::collected::{Collected, Engine, Machine, Visited};
 use super::engine::{self, EngineSocket};
 use super::engine_fetch::{self, EngineAnswer, EngineError};
+use super::network::Missing;
 use super::processes::{self, ProcessTable};
-use super::visit::{self, OWN_NAMESPACE, Visit, VisitError};
+use super::visit::{self, Limits, OWN_NAMESPACE, Visit, VisitError};
 use super::{assemble, proc_text, system};
 use crate::model::host_report::{HostReport, Privileges};
 use crate::model::report::Gap;
@@ -37,6 +38,8 @@ pub struct CollectSettings {
     pub engine_limit: Duration,
     /// Time for one namespace. Default: 2 s.
     pub namespace_limit: Duration,
+    /// Time for the tools of one namespace's packet filter, where it has any rules. Default: 10 s.
+    pub firewall_limit: Duration,
 }
 
 impl Default for CollectSettings {
@@ -48,6 +51,7 @@ impl Default for CollectSettings {
             engine_sockets: Vec::new(),
             engine_limit: Duration::from_secs(3),
             namespace_limit: Duration::from_secs(2),
+            firewall_limit: Duration::from_secs(10),
         }
     }
 }
@@ -125,8 +129,10 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         NamespaceScope::All => visits.clone(),
         NamespaceScope::Own => visits.iter().take(usize::from(collected.own.is_some())).cloned().collect(),
     };
-    let mut results = visit::visit_all(entered, settings.namespace_limit).into_iter();
+    let limits = Limits { look: settings.namespace_limit, filter: settings.firewall_limit };
+    let mut results = visit::visit_all(entered, limits).into_iter();
     let mut failures: BTreeMap<String, (Vec<u64>, bool)> = BTreeMap::new();
+    let mut unread: BTreeMap<Missing, Vec<u64>> = BTreeMap::new();
     for visit in visits {
         let view = match results.next() {
             Some(Ok(view)) => Some(view),
@@ -145,18 +151,27 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         for refusal in view.iter().flat_map(|view| &view.refused) {
             failures.entry(refusal.clone()).or_insert_with(|| (Vec::new(), true)).0.push(visit.inode);
         }
+        for missing in view.iter().flat_map(|view| &view.filter.missing) {
+            unread.entry(missing.clone()).or_default().push(visit.inode);
+        }
         let mounts = mounts.remove(&visit.inode).unwrap_or_default();
         collected.visited.push(Visited { inode: visit.inode, mounts, view });
     }
     for (cause, (inodes, incomplete)) in failures {
-        let shown: Vec<String> = inodes.iter().take(SHOWN).map(|inode| format!("net:[{inode}]")).collect();
-        let more = if inodes.len() > SHOWN { ", …" } else { "" };
         collected.gaps.push(Gap {
-            what: format!("the sockets of {} network namespaces: {}{more}", inodes.len(), shown.join(", ")),
+            what: format!("the sockets of {}", shown(&inodes)),
             settled_by: if cause == LEFT_OUT { "a run without that restriction" } else { "`postern host` as root" }
                 .to_owned(),
             cause,
             incomplete,
+        });
+    }
+    for (missing, inodes) in unread {
+        collected.gaps.push(Gap {
+            what: format!("{} of {}", missing.what, shown(&inodes)),
+            cause: missing.cause,
+            settled_by: missing.settled_by.to_owned(),
+            incomplete: false,
         });
     }
     if table.hidden_namespaces > 0 {
@@ -168,6 +183,13 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         });
     }
     collected.namespaces = std::mem::take(&mut table.namespaces);
+}
+
+/// `2 network namespaces: net:[1], net:[2]`.
+fn shown(inodes: &[u64]) -> String {
+    let shown: Vec<String> = inodes.iter().take(SHOWN).map(|inode| format!("net:[{inode}]")).collect();
+    let more = if inodes.len() > SHOWN { ", …" } else { "" };
+    format!("{} network namespaces: {}{more}", inodes.len(), shown.join(", "))
 }
 
 /// Finds the processes that hold the sockets, and looks at them and at some of each other namespace.

@@ -1,14 +1,14 @@
 //! What the drivers bring home, before it becomes a report. Plain data.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::cgroup::Membership;
 use super::docker_proxy::Forward;
 use super::engine::EngineContainer;
+use super::network::{Filter, State};
 use super::sockets::KernelSocket;
-use crate::model::host_report::{HostAddress, OperatingSystem, Privileges};
+use crate::model::host_report::{OperatingSystem, Privileges};
 use crate::model::report::Gap;
 
 /// Everything that was seen.
@@ -44,13 +44,12 @@ pub struct Visited {
 }
 
 /// What was seen inside a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     pub sockets: Vec<KernelSocket>,
-    /// Loopback included.
-    pub addresses: Vec<HostAddress>,
-    pub interfaces: HashMap<u32, String>,
-    pub ephemeral: RangeInclusive<u16>,
+    /// Interfaces, addresses, routes, settings.
+    pub state: State,
+    pub filter: Filter,
     /// Questions that the kernel refused, with its reason.
     pub refused: Vec<String>,
 }

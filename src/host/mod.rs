@@ -3,8 +3,8 @@
 //! - [`read`](fn@read): a file that is a host report (`postern.host/1`) or a listing of another program.
 //! - [`listing`]: `ss`, `netstat`, `lsof`, osquery's `listening_ports`. Pure.
 //! - [`collect`](fn@collect): this machine, asked directly. Drivers bring home what there is ([`collected`]):
-//!   `processes` (/proc), `visit` (namespaces; sock_diag, addresses), `engine_fetch` (Docker, Podman), `collect` (small
-//!   files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
+//!   `processes` (/proc), `visit` (namespaces; sock_diag, and all of `network`), `engine_fetch` (Docker, Podman),
+//!   `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
 //!   `engine`, `system`) and put together by `assemble`.
 
 mod assemble;
@@ -16,7 +16,9 @@ mod docker_proxy;
 mod engine;
 mod engine_fetch;
 pub mod listing;
+mod network;
 mod owner;
+mod peers;
 mod proc_text;
 mod processes;
 mod read;

@@ -1,25 +1,25 @@
-//! Driver: enters network namespaces, one after the other on a thread of its own (a namespace belongs to a thread, and
-//! never may one of a runtime's workers be moved), and takes their sockets, addresses and interfaces by netlink. A
-//! namespace that does not answer in time is left with its thread, and another thread goes on behind it.
-#![expect(clippy::disallowed_methods, reason = "opens namespaces and reads /proc")]
+//! Driver: enters network namespaces on threads of its own (a namespace belongs to a thread, and never may one of a
+//! runtime's workers be moved), several at a time, and takes their sockets, network state and packet filter. A namespace
+//! that does not answer in time is left with its thread, and another thread goes on in its stead.
+#![expect(clippy::disallowed_methods, reason = "opens namespaces, looks at the clock")]
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::collected::View;
+use super::network::{self, Filter, Missing};
+use super::processes;
 use super::sockets::{Dump, KernelSocket, Progress, QUESTIONS, Question};
-use super::{client, proc_text, processes};
-use crate::model::host_report::HostAddress;
-use crate::net::addresses::{interface_names, own_addresses};
 
 /// A namespace to visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub struct Visit {
     pub inode: u64,
     /// Files that lead in, best first; none for the caller's own namespace.
     pub doors: Vec<PathBuf>,
+}
+
+/// How long one namespace may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sockets and network state, by netlink.
+    pub look: Duration,
+    /// The packet filter, by its tools.
+    pub filter: Duration,
 }
 
 /// Why nothing was seen.
@@ -42,40 +51,112 @@ pub enum VisitError {
     Failed(String),
 }
 
-/// Visits all, in order. Only the first may be the caller's own (without doors): the thread starts out there.
-pub fn visit_all(visits: Vec<Visit>, limit: Duration) -> Vec<Result<View, VisitError>> {
-    let visits: Arc<[Visit]> = visits.into();
-    let mut results = Vec::with_capacity(visits.len());
-    let mut hung = 0;
-    while results.len() < visits.len() {
-        if hung == MOST_HUNG {
-            results.push(Err(VisitError::TimedOut(limit)));
-            continue;
-        }
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let (shared, first) = (Arc::clone(&visits), results.len());
-        let thread = std::thread::Builder::new().name("namespaces".to_owned());
-        if let Err(error) = thread.spawn(move || walk(&shared[first..], &sender)) {
-            results.push(Err(VisitError::Failed(error.to_string())));
-            continue;
-        }
-        while results.len() < visits.len() {
-            if let Ok(result) = receiver.recv_timeout(limit) {
-                results.push(result);
-            } else {
-                results.push(Err(VisitError::TimedOut(limit)));
-                hung += 1;
-                break;
+/// Visits all; the results come in the order of `visits`. Only the first may be the caller's own (without doors): the
+/// threads start out there.
+pub fn visit_all(visits: Vec<Visit>, limits: Limits) -> Vec<Result<View, VisitError>> {
+    let shared = Arc::new(Shared { next: AtomicUsize::new(0), limits, visits });
+    // As many messages as there are visits, thrice: no need to bound it.
+    let (sender, receiver) = mpsc::channel();
+    let mut party = Party { sender, busy: HashMap::new(), hired: 0, hung: 0 };
+    let mut results: Vec<Option<Result<View, VisitError>>> = shared.visits.iter().map(|_| None).collect();
+    for _ in 0..shared.visits.len().min(AT_ONCE) {
+        party.hire(&shared);
+    }
+    while let Some(news) = party.wait(&receiver, &shared) {
+        match news {
+            News::Looked(visit, result) => results[visit] = Some(*result),
+            News::Filtered(visit, filter) => {
+                if let Some(Ok(view)) = &mut results[visit] {
+                    view.filter = filter;
+                }
             }
+            News::Entering => {}
         }
     }
-    results
+    results.into_iter().map(|result| result.unwrap_or(Err(VisitError::TimedOut(limits.look)))).collect()
 }
 
-fn walk(visits: &[Visit], results: &SyncSender<Result<View, VisitError>>) {
-    for visit in visits {
-        let result = enter(visit).and_then(|()| look());
-        if results.send(result).is_err() {
+/// What the threads share.
+struct Shared {
+    /// Number of the next visit that nobody has begun.
+    next: AtomicUsize,
+    limits: Limits,
+    visits: Vec<Visit>,
+}
+
+/// What a thread tells; numbers are those of visits.
+enum News {
+    Entering,
+    Looked(usize, Box<Result<View, VisitError>>),
+    /// Ends a visit whose look was a success.
+    Filtered(usize, Filter),
+}
+
+/// The threads that are under way.
+struct Party {
+    sender: Sender<(usize, Option<News>)>,
+    /// Time by which each thread must speak again.
+    busy: HashMap<usize, Instant>,
+    hired: usize,
+    hung: usize,
+}
+
+impl Party {
+    fn hire(&mut self, shared: &Arc<Shared>) {
+        let (thread, sender, own) = (self.hired, self.sender.clone(), Arc::clone(shared));
+        let spawned = std::thread::Builder::new().name("namespaces".to_owned()).spawn(move || {
+            walk(&own, |news| sender.send((thread, Some(news))).is_ok());
+            let _ = sender.send((thread, None));
+        });
+        self.hired += 1;
+        if spawned.is_ok() {
+            self.busy.insert(thread, Instant::now() + shared.limits.look + STARTING);
+        }
+    }
+
+    /// The next thing that a thread tells; `None` when no thread is left that could tell anything.
+    fn wait(&mut self, receiver: &Receiver<(usize, Option<News>)>, shared: &Arc<Shared>) -> Option<News> {
+        loop {
+            let first = *self.busy.values().min()?;
+            let Ok((thread, news)) = receiver.recv_timeout(first.saturating_duration_since(Instant::now())) else {
+                let now = Instant::now();
+                let before = self.busy.len();
+                self.busy.retain(|_, until| *until > now);
+                for _ in self.busy.len()..before {
+                    self.hung += 1;
+                    if self.hung <= MOST_HUNG && shared.next.load(Ordering::Relaxed) < shared.visits.len() {
+                        self.hire(shared);
+                    }
+                }
+                continue;
+            };
+            let Some(news) = news else {
+                self.busy.remove(&thread);
+                continue;
+            };
+            // One that was given up and speaks after all works on like the others.
+            let time = match &news {
+                News::Entering | News::Filtered(..) => shared.limits.look,
+                News::Looked(..) => shared.limits.filter + STARTING,
+            };
+            self.busy.insert(thread, Instant::now() + time);
+            return Some(news);
+        }
+    }
+}
+
+fn walk(shared: &Shared, tell: impl Fn(News) -> bool) {
+    loop {
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        let Some(visit) = shared.visits.get(number) else { return };
+        if !tell(News::Entering) {
+            return;
+        }
+        let result = enter(visit).and_then(|()| look(shared.limits));
+        let entered = result.is_ok();
+        let told = tell(News::Looked(number, Box::new(result)))
+            && (!entered || tell(News::Filtered(number, network::firewall(shared.limits.filter))));
+        if !told {
             return;
         }
     }
@@ -100,9 +181,8 @@ fn enter(visit: &Visit) -> Result<(), VisitError> {
 }
 
 /// Looks around in the namespace that this thread is in.
-fn look() -> Result<View, VisitError> {
-    let failed = |error: &dyn std::error::Error| VisitError::Failed(error.to_string());
-    let mut sockets = Vec::new();
+fn look(limits: Limits) -> Result<View, VisitError> {
+    let mut sockets: Vec<KernelSocket> = Vec::new();
     let mut refused = Vec::new();
     for question in QUESTIONS {
         match dump(question) {
@@ -110,27 +190,16 @@ fn look() -> Result<View, VisitError> {
             Err(error) => refused.push(format!("{} by sock_diag: {error}", question.transport)),
         }
     }
-    let addresses = own_addresses().map_err(|error| failed(&error))?;
-    let addresses = addresses.into_iter().map(|own| HostAddress {
-        address: own.address,
-        prefix: own.prefix,
-        interface: own.interface,
-        mac: own.mac,
-        bridge: own.bridge,
-    });
-    // /proc/sys/net is that of the namespace of whoever reads it.
-    let range = fs::read_to_string(EPHEMERAL).ok().and_then(|text| proc_text::port_range(&text));
-    Ok(View {
-        addresses: addresses.collect(),
-        interfaces: if sockets.iter().any(|socket: &KernelSocket| socket.interface.is_some()) {
-            interface_names().map_err(|error| failed(&error))?
-        } else {
-            HashMap::new()
-        },
-        ephemeral: range.unwrap_or(client::DEFAULT_EPHEMERAL),
-        sockets,
-        refused,
-    })
+    let mut state =
+        network::state().map_err(|error| VisitError::Failed(format!("netlink: list interfaces: {error}")))?;
+    refused.extend(state.refused.drain(..).map(|(what, cause)| format!("{what}: {cause}")));
+    // In case the tools hang.
+    let unread = Missing {
+        what: "the packet filter",
+        cause: format!("its tools were not done within {:?}", limits.filter),
+        settled_by: "`nft list ruleset` by hand, as root",
+    };
+    Ok(View { sockets, state, filter: Filter { dump: None, missing: vec![unread] }, refused })
 }
 
 fn dump(question: Question) -> std::io::Result<Vec<KernelSocket>> {
@@ -158,33 +227,38 @@ fn dump(question: Question) -> std::io::Result<Vec<KernelSocket>> {
 
 /// Of the calling thread; `/proc/self` would be the main thread's.
 pub const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
-const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Dumps that a busy table interrupted; the last one counts even so.
 const REPEATS: usize = 4;
-/// Namespaces that may hang before the rest is given up.
+/// Threads that may hang before no more are started in their stead.
 const MOST_HUNG: usize = 4;
+/// Threads at a time: more would wait for each other in the kernel (the lock of rtnetlink is one for all).
+const AT_ONCE: usize = 4;
+/// For a thread to start, or a tool to end.
+const STARTING: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { look: Duration::from_secs(5), filter: Duration::from_secs(5) };
 
     #[test]
     fn sees_its_own_listener_in_its_own_namespace() {
         let listener = std::net::TcpListener::bind("127.0.0.9:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let inode = processes::namespace(Path::new(OWN_NAMESPACE)).unwrap();
-        let results = visit_all(vec![Visit { inode, doors: Vec::new() }], Duration::from_secs(5));
+        let results = visit_all(vec![Visit { inode, doors: Vec::new() }], LIMITS);
         let view = results[0].as_ref().unwrap();
         assert_eq!(view.refused, [""; 0]);
         let socket = view.sockets.iter().find(|socket| socket.port == port).unwrap();
         assert_eq!((socket.address.to_string(), socket.v6only), ("127.0.0.9".to_owned(), None));
-        assert!(view.addresses.iter().any(|own| own.interface == "lo"));
+        assert!(view.state.addresses().any(|(interface, _)| interface.name == "lo"));
     }
 
     #[test]
     fn what_is_gone_or_another_is_not_entered() {
         let gone = Visit { inode: 1, doors: vec![PathBuf::from("/proc/0/ns/net")] };
-        assert_eq!(visit_all(vec![gone], Duration::from_secs(5)), [Err(VisitError::Gone)]);
-        assert_eq!(visit_all(Vec::new(), Duration::from_secs(5)), []);
+        assert_eq!(visit_all(vec![gone], LIMITS), [Err(VisitError::Gone)]);
+        assert_eq!(visit_all(Vec::new(), LIMITS), []);
     }
 }

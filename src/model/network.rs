@@ -27,6 +27,9 @@ pub struct NetworkState {
     /// `ipv4.ip_local_reserved_ports`, `bridge.bridge-nf-call-iptables`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// Names of BPF programs of the whole namespace, with where: `sk-lookup:dispatch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bpf: Vec<String>,
     /// `null`: not read, which is not the same as no rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<FirewallDump>,
@@ -154,7 +157,7 @@ pub struct FirewallDump {
     /// What `nft -j list ruleset` prints; `null`: could not be read (the gaps say why).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nft: Option<serde_json::Value>,
-    /// `FAMILY NAME` of tables with `flags dormant`, which the kernel does not evaluate: taken from the text output, as nft
+    /// `FAMILY NAME` of tables with `flags dormant`, which the kernel does not evaluate: asked of the kernel itself, as nft
     /// 1.0.6 prints garbage for flags in its JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nft_dormant: Vec<String>,

@@ -45,7 +45,7 @@ fn a_finding_cites_the_guarded_request_and_answers_the_six_questions() {
     );
     let finding = only(&report, "unauthenticated-service");
     assert_eq!(finding.title, "etcd client API answers without authentication");
-    assert!(finding.why.iter().any(|why| why.contains("`GET /guarded` without credentials was answered with 200")));
+    assert!(finding.why.iter().any(|why| why.contains("`GET /guarded` without credentials: 200")));
     assert!(finding.why.iter().any(|why| why.contains("etcd (pid 5, unit etcd.service) on [::]:2379/tcp takes it")));
     assert_eq!(finding.references.len(), 1);
     assert_eq!(finding.triage.disable, "`systemctl disable --now etcd.service`.");

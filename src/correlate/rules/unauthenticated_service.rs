@@ -19,7 +19,7 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
         }
         why.extend(service.evidence.iter().map(|evidence| {
             let detail = evidence.detail.as_ref().map_or_else(String::new, |detail| format!(" ({detail})"));
-            format!("`{}` without credentials was answered with {}{detail}.", evidence.request, evidence.status)
+            format!("`{}` without credentials: {}{detail}.", evidence.request, evidence.status)
         }));
         finding.why.splice(0..0, why);
         Some(finding)

@@ -1,0 +1,77 @@
+//! Which nf_tables tables there are (linux/netfilter/nf_tables.h, NFT_MSG_GETTABLE): one cheap question that says whether
+//! the tools have anything to print. Pure.
+
+use super::wire::{AF_INET, AF_INET6, attribute, text};
+
+/// A table of nf_tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// `ip`, `ip6`, `inet`, `arp`, `bridge`, `netdev`.
+    pub family: &'static str,
+    pub name: String,
+    /// Not evaluated by the kernel.
+    pub dormant: bool,
+}
+
+impl Table {
+    /// Whether it may be one that iptables-nft made for `family`.
+    pub fn is_iptables(&self, family: &str) -> bool {
+        self.family == family && IPTABLES.contains(&self.name.as_str())
+    }
+}
+
+/// Reads the body of NFT_MSG_NEWTABLE: `struct nfgenmsg` and attributes.
+pub fn table(body: &[u8]) -> Option<Table> {
+    let family = match *body.first()? {
+        NFPROTO_INET => "inet",
+        AF_INET => "ip",
+        NFPROTO_ARP => "arp",
+        NFPROTO_NETDEV => "netdev",
+        NFPROTO_BRIDGE => "bridge",
+        AF_INET6 => "ip6",
+        _ => return None,
+    };
+    let inside = body.get(REQUEST.len()..)?;
+    let flags = attribute(inside, NFTA_TABLE_FLAGS).and_then(|value| Some(u32::from_be_bytes(value.try_into().ok()?)));
+    Some(Table {
+        family,
+        name: text(attribute(inside, NFTA_TABLE_NAME)?),
+        dormant: flags.unwrap_or_default() & NFT_TABLE_F_DORMANT != 0,
+    })
+}
+
+/// Body of the request: `struct nfgenmsg` for all families.
+pub const REQUEST: [u8; 4] = [0; 4];
+/// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE.
+pub const GET_TABLE: u16 = 10 << 8 | 1;
+/// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE.
+pub const NEW_TABLE: u16 = 10 << 8;
+
+const NFPROTO_INET: u8 = 1;
+const NFPROTO_ARP: u8 = 3;
+const NFPROTO_NETDEV: u8 = 5;
+const NFPROTO_BRIDGE: u8 = 7;
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_FLAGS: u16 = 2;
+const NFT_TABLE_F_DORMANT: u32 = 1;
+const IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::{bodies, cut, recorded};
+    use super::*;
+
+    #[test]
+    fn tables_by_family_and_those_that_sleep() {
+        let recorded = bodies(recorded!("tables"), NEW_TABLE);
+        let mut tables: Vec<_> = recorded.iter().filter_map(|body| table(body)).collect();
+        tables.sort_by_key(|table| table.family);
+        let shown: Vec<_> = tables.iter().map(|one| (one.family, one.name.as_str(), one.dormant)).collect();
+        assert_eq!(
+            shown,
+            [("bridge", "b", false), ("inet", "fw", false), ("ip", "filter", false), ("ip6", "asleep", true)]
+        );
+        assert!(tables[2].is_iptables("ip") && !tables[2].is_iptables("ip6") && !tables[1].is_iptables("inet"));
+        cut(&recorded, table);
+    }
+}
