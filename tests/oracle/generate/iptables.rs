@@ -18,11 +18,11 @@ const CHAINS: &[(usize, Chain)] = &[
     (5, Chain { table: "mangle", name: "INPUT" }),
     (5, Chain { table: "mangle", name: "FORWARD" }),
     (85, Chain { table: "nat", name: "PREROUTING" }),
-    (4, Chain { table: "nat", name: "INPUT" }),
+    (11, Chain { table: "nat", name: "INPUT" }),
     (34, Chain { table: "nat", name: "POSTROUTING" }),
     (70, Chain { table: "filter", name: "INPUT" }),
     (60, Chain { table: "filter", name: "FORWARD" }),
-    (6, Chain { table: "filter", name: "OUTPUT" }),
+    (14, Chain { table: "filter", name: "OUTPUT" }),
 ];
 
 /// Input for `ipset restore`, of both families.
@@ -83,7 +83,7 @@ pub fn iptables(draw: &Draw, version: Version, ports: &[u16], sets: bool) -> Str
             _ => &["INPUT", "FORWARD", "OUTPUT"],
         };
         for chain in chains {
-            let drop = *table == "filter" && *chain != "OUTPUT" && draw.chance(18);
+            let drop = *table == "filter" && *chain != "OUTPUT" && draw.chance(16);
             let policy = if drop { draw.with("iptables: policy DROP", "DROP") } else { "ACCEPT".to_owned() };
             let _ = writeln!(text, ":{chain} {policy} [0:0]");
         }
@@ -199,7 +199,7 @@ fn connection(draw: &Draw, version: Version, protocol: &str, ports: &[u16], with
         0 | 1 => draw.with("-m conntrack --ctstate", format!("-m conntrack --ctstate {}", draw.pick(&["NEW", "ESTABLISHED,RELATED", "INVALID", "NEW,UNTRACKED"]))),
         2 | 3 => draw.with("--ctstate DNAT", draw.pick(&["-m conntrack --ctstate DNAT", "-m conntrack ! --ctstate DNAT"])),
         4 => draw.with("--ctorigdst", format!("-m conntrack --ctorigdst {}", draw.pick(version.destinations()))),
-        5 if !*with_protocol => {
+        5 if !*with_protocol && draw.chance(60) => {
             *with_protocol = true;
             draw.with("--ctorigdstport", format!("-p {protocol} -m conntrack --ctorigdstport {}", draw.pick(ports)))
         }
@@ -228,6 +228,9 @@ fn other(
         };
         return draw.with("-m set", format!("-m set {text}"));
     }
+    if chain.name == "OUTPUT" && draw.chance(70) {
+        return draw.with("-m owner", "-m owner --uid-owner 0");
+    }
     match draw.below(9) {
         0 | 1 => draw.with("-m addrtype", draw.pick(&["-m addrtype --dst-type LOCAL", "-m addrtype ! --dst-type LOCAL"])),
         2 if chain.name == "PREROUTING" => draw.with("-m addrtype of interface", "-m addrtype --dst-type LOCAL --limit-iface-in"),
@@ -239,7 +242,6 @@ fn other(
             }
             draw.with("-m physdev", format!("-m physdev {}", draw.pick(&list)))
         }
-        5 if chain.name == "OUTPUT" => draw.with("-m owner", "-m owner --uid-owner 0"),
         5 | 6 if !*with_protocol => {
             *with_protocol = true;
             if draw.chance(60) {
@@ -297,8 +299,8 @@ fn target(draw: &Draw, version: Version, chain: Chain, users: &[&str]) -> String
         },
         ("nat", _) => draw.with("SNAT in INPUT", format!("-j SNAT --to-source {}", version.mask(draw))),
         _ => match draw.below(20) {
-            0..6 => draw.with("ACCEPT", "-j ACCEPT"),
-            6..11 => draw.with("DROP", "-j DROP"),
+            0..8 => draw.with("ACCEPT", "-j ACCEPT"),
+            8..11 => draw.with("DROP", "-j DROP"),
             11..14 => draw.with("RETURN", "-j RETURN"),
             14 | 15 => draw.with("REJECT with a reset", "-j REJECT --reject-with tcp-reset"),
             _ => {

@@ -115,11 +115,11 @@ pub fn matching(draw: &Draw, context: &Context<'_>) -> String {
     }
     match draw.below(100) {
         0..34 => port(draw, context),
-        34..58 => address(draw, context),
-        58..68 => interface(draw, context),
+        34..56 => address(draw, context),
+        56..68 => interface(draw, context),
         68..80 => connection(draw, context),
-        80..88 => meta(draw, context),
-        88..94 => header(draw, context),
+        80..89 => meta(draw, context),
+        89..95 => header(draw, context),
         _ => concatenation(draw, context),
     }
 }
@@ -244,12 +244,21 @@ fn connection(draw: &Draw, context: &Context<'_>) -> String {
 
 fn meta(draw: &Draw, context: &Context<'_>) -> String {
     let link = context.place == Place::Link;
+    if matches!(context.place, Place::Raw | Place::Prerouting) && draw.chance(35) {
+        return match draw.below(4) {
+            0 | 1 => draw.with("fib saddr iif", draw.pick(&["fib saddr . iif oif missing", "fib saddr . iif oif != 0"])),
+            _ => draw.with("fib daddr iif type", "fib daddr . iif type local"),
+        };
+    }
+    if link && draw.chance(50) {
+        let text = if context.version == Version::V4 { "meta protocol ip" } else { "ether type ip6" };
+        return draw.with("meta protocol", text);
+    }
     match draw.below(12) {
         0 => draw.with("l4proto", format!("meta l4proto {}", context.protocol)),
         1 if matches!(context.family, Family::Inet) => {
             draw.with("nfproto", format!("meta nfproto ipv{}", if context.version == Version::V4 { 4 } else { 6 }))
         }
-        1 if link => draw.with("meta protocol", if context.version == Version::V4 { "meta protocol ip" } else { "ether type ip6" }),
         2 => draw.with("pkttype", draw.pick(&["meta pkttype host", "meta pkttype != broadcast"])),
         3..6 if !link => {
             let text = ["meta mark 0x1", "meta mark & 0x4 == 0x4", "meta mark & 0xf0 != 0x0", "meta mark != 0x2", "meta mark { 0x1, 0x2 }"];
@@ -259,10 +268,6 @@ fn meta(draw: &Draw, context: &Context<'_>) -> String {
             let text = ["fib daddr type local", "fib daddr type local", "fib daddr type != local", "fib daddr type { local, broadcast }"];
             draw.with("fib daddr type", draw.pick(&text))
         }
-        9 if matches!(context.place, Place::Raw | Place::Prerouting) => match draw.below(2) {
-            0 => draw.with("fib saddr iif", draw.pick(&["fib saddr . iif oif missing", "fib saddr . iif oif != 0"])),
-            _ => draw.with("fib daddr iif type", "fib daddr . iif type local"),
-        },
         10 => draw.with("meta length", draw.pick(&["meta length < 100", "meta length > 1000"])),
         _ => draw.with("ip protocol", format!("{} {}", if context.version == Version::V4 { "ip protocol" } else { "ip6 nexthdr" }, context.protocol)),
     }

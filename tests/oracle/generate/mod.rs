@@ -32,14 +32,14 @@ pub fn case(seed: u64) -> Case {
     let mut rules = Rules::default();
     let mut ipv6 = 30;
     match draw.below(100) {
-        0..38 => rules.nft = nft::nft(draw, &ports),
-        38..52 => ipv6 = iptables(draw, &mut rules, &ports, Backends { nft: true, legacy: false }),
-        52..62 => ipv6 = iptables(draw, &mut rules, &ports, Backends { nft: false, legacy: true }),
-        62..66 => {
+        0..32 => rules.nft = nft::nft(draw, &ports),
+        32..44 => ipv6 = iptables(draw, &mut rules, &ports, Backends { nft: true, legacy: false }),
+        44..52 => ipv6 = iptables(draw, &mut rules, &ports, Backends { nft: false, legacy: true }),
+        52..56 => {
             draw.note("iptables of both backends");
             ipv6 = iptables(draw, &mut rules, &ports, Backends { nft: true, legacy: true });
         }
-        66..74 => {
+        56..62 => {
             draw.note("iptables beside nftables");
             rules.nft = nft::nft(draw, &ports);
             let legacy = draw.chance(50);
@@ -96,7 +96,7 @@ fn settings(draw: &Draw, rules: &mut Rules) {
         (6, "rp_filter strict", "ipv4.conf.all.rp_filter", "1"),
         (5, "rp_filter strict", "ipv4.conf.eth1.rp_filter", "1"),
         (5, "rp_filter loose", "ipv4.conf.all.rp_filter", "2"),
-        (5, "no forwarding", "ipv4.ip_forward", "0"),
+        (6, "no forwarding", "ipv4.ip_forward", "0"),
         (5, "no IPv6 forwarding", "ipv6.conf.all.forwarding", "0"),
         (7, "no br_netfilter", "bridge.bridge-nf-call-iptables", "0"),
     ];

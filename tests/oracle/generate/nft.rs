@@ -58,7 +58,7 @@ impl Family {
             Self::Ip => Version::V4,
             Self::Ip6 => Version::V6,
             _ => {
-                if draw.chance(75) {
+                if draw.chance(68) {
                     Version::V4
                 } else {
                     Version::V6
@@ -151,12 +151,12 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
                 }
                 17..34 => {
                     let priority = draw.pick(&["filter", "-10", "security", "3"]);
-                    let policy = policy(draw, 24);
+                    let policy = policy(draw, 18);
                     (Place::Filter, draw.with("hook input", format!("type filter hook input priority {priority}; {policy}")))
                 }
                 34..46 => {
                     let priority = draw.pick(&["filter", "-12", "security", "4"]);
-                    let policy = policy(draw, 20);
+                    let policy = policy(draw, 14);
                     let text = format!("type filter hook forward priority {priority}; {policy}");
                     (Place::Filter, draw.with("hook forward", text))
                 }
@@ -168,7 +168,7 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
                 50..53 => {
                     (Place::Postrouting, draw.with("chain type route", "type route hook output priority mangle;"))
                 }
-                53..56 if family == Family::Inet => {
+                53..57 if family == Family::Inet => {
                     let text = "type filter hook ingress device eth0 priority 0;";
                     (Place::Link, draw.with("hook ingress of inet", text))
                 }
@@ -185,6 +185,10 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
                 _ => (Place::NatInput, draw.with("nat input", "type nat hook input priority 100;")),
             },
         });
+    }
+    if matches!(family, Family::Ip | Family::Inet) && draw.chance(50) {
+        let text = "type nat hook prerouting priority -95;";
+        chains.push((Place::NatPrerouting, draw.with("nat prerouting", text)));
     }
     // Chains of one place and one priority would be asked in an order that no dump tells.
     let mut kept: Vec<(Place, String)> = Vec::new();
@@ -268,8 +272,8 @@ fn action(draw: &Draw, table: &Table, context: &matches::Context<'_>, unmatched:
         Place::Raw if draw.chance(20) => draw.with("notrack", "notrack"),
         Place::Filter if draw.chance(22) => reject(draw, context),
         _ => match draw.below(100) {
-            0..38 => draw.with("accept", "accept"),
-            38..84 => draw.with("drop", "drop"),
+            0..52 => draw.with("accept", "accept"),
+            52..84 => draw.with("drop", "drop"),
             84..93 => draw.with("return", "return"),
             _ => draw.with("continue", "continue"),
         },
@@ -300,6 +304,7 @@ fn reject(draw: &Draw, context: &matches::Context<'_>) -> String {
     }
     let kinds: &[(&str, &str)] = match (context.family, context.version) {
         (Family::Inet, _) if draw.chance(70) => &[
+            ("reject", "reject"),
             ("reject", "reject"),
             ("reject with icmpx", "reject with icmpx type port-unreachable"),
             ("reject with icmpx", "reject with icmpx type admin-prohibited"),

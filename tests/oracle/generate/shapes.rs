@@ -20,10 +20,12 @@ struct Published {
 
 /// One or two of them, in the tools that they are written for.
 pub fn shape(draw: &Draw, rules: &mut Rules, ports: &[u16]) {
-    let published: Vec<Published> = (0..draw.between(1, 3))
-        .map(|_| Published {
+    let published: Vec<Published> = draw
+        .some(ports, draw.between(2, 3))
+        .into_iter()
+        .map(|port| Published {
             on: draw.weighted(&[(6, None), (1, Some("127.0.0.1")), (2, Some("198.18.0.2"))]),
-            port: draw.pick(ports),
+            port,
             protocol: draw.weighted(&[(3, "tcp"), (1, "udp")]),
             container: draw.pick(&["172.17.0.2", "172.17.0.3"]),
             inner: draw.pick(INNER_PORTS),
@@ -47,7 +49,7 @@ pub fn shape(draw: &Draw, rules: &mut Rules, ports: &[u16]) {
         }
         6 | 7 => {
             draw.note("shape of ufw");
-            let with_docker = draw.chance(50);
+            let with_docker = draw.chance(85);
             let text = ufw(draw, ports, if with_docker { &published } else { &[] });
             iptables(draw, rules, text);
         }
@@ -445,7 +447,7 @@ fn kube_proxy(draw: &Draw, published: &[Published]) -> String {
     for (index, p) in published.iter().enumerate() {
         let service = format!("SVC{index}");
         let _ = writeln!(declared, ":KUBE-EXT-{service} - [0:0]\n:KUBE-{service} - [0:0]\n:KUBE-SEP{index} - [0:0]");
-        if draw.chance(85) {
+        if draw.chance(70) {
             let _ = writeln!(
                 node_ports,
                 "-A KUBE-NODEPORTS -p {0} -m comment --comment \"default/web\" -m {0} --dport {1} -j KUBE-EXT-{service}",
@@ -514,7 +516,7 @@ fn kube_proxy_nft(draw: &Draw, published: &[Published]) -> String {
         if elements.iter().chain(&none).any(|element: &String| element.starts_with(&format!("{key} "))) {
             continue;
         }
-        if draw.chance(80) {
+        if draw.chance(70) {
             elements.push(format!("{key} : goto external-{index}"));
             let _ = writeln!(
                 chains,
