@@ -53,9 +53,10 @@ pub struct AuditArgs {
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 
-    /// What a host says of itself: a `postern host -o json` report or an ss, netstat, lsof or osquery listing. With
-    /// ADDRESS= in front it is taken as the report of that address
-    #[arg(long = "host-report", value_name = "[ADDRESS=]FILE")]
+    /// What a host says of itself: a `postern host -o json` report, an ss, netstat, lsof or osquery listing, or
+    /// ssh://[USER@]HOST[:PORT] to take the report there, before the sweep and after it. With ADDRESS= in front it is
+    /// taken as the report of that address. Repeats
+    #[arg(long = "host-report", value_name = "[ADDRESS=]FROM")]
     pub host_reports: Vec<String>,
 
     #[command(flatten)]
@@ -63,6 +64,35 @@ pub struct AuditArgs {
 
     #[command(flatten)]
     pub result: ResultArgs,
+
+    #[command(flatten)]
+    pub ssh: SshArgs,
+}
+
+/// How host reports are taken over ssh: keys and agent only, and host keys must be known already.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Host reports over ssh")]
+pub struct SshArgs {
+    /// In place of ~/.ssh/config and /etc/ssh/ssh_config. Host keys are checked whatever it says
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+
+    /// Machines at once
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub ssh_parallel: usize,
+
+    /// For one machine, log-in and copying included
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub ssh_timeout: u32,
+
+    /// Copied to a private directory, run and removed where no `postern` is installed; this program itself where it is
+    /// static (`cargo static`) and fits the machine. Repeats, for other machine types
+    #[arg(long = "static-binary", value_name = "FILE")]
+    pub static_binaries: Vec<PathBuf>,
+
+    /// Run nothing of ours there: ss, ip, nft, iptables-save and files of /proc
+    #[arg(long)]
+    pub agentless: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -138,6 +168,10 @@ pub struct ResultArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct HostArgs {
+    /// ssh://[USER@]HOST[:PORT]: that machine's inside view instead of this one's
+    #[arg(value_name = "ssh://…", group = "listing")]
+    pub machine: Option<String>,
+
     /// table or json; with =PATH to a file instead of stdout. Repeats
     #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
     pub outputs: Vec<OutputSpec>,
@@ -157,6 +191,9 @@ pub struct HostArgs {
     /// Read the JSON of osquery's `listening_ports`
     #[arg(long, value_name = "FILE", group = "listing")]
     pub from_osquery: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub ssh: SshArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -165,7 +202,7 @@ pub struct CorrelateArgs {
     #[arg(long, value_name = "FILE")]
     pub scan: PathBuf,
 
-    /// As for audit; repeats
+    /// As for audit, but files only; repeats
     #[arg(long = "host-report", value_name = "[ADDRESS=]FILE", required = true)]
     pub host_reports: Vec<String>,
 

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::args::{AuditArgs, CorrelateArgs, HostArgs, ResultArgs, ScanArgs, SweepArgs, host_report_source};
+use super::args::{AuditArgs, CorrelateArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source};
 use super::{Destination, Format, OutputSpec};
+use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
 use crate::model::Severity;
 use crate::model::host_report::Source;
 
@@ -48,6 +50,7 @@ pub struct ResultSettings {
 pub struct AuditSettings {
     pub scan: ScanSettings,
     pub host_reports: Vec<HostReportSource>,
+    pub remote: RemoteSettings,
 }
 
 /// `postern correlate`.
@@ -61,9 +64,17 @@ pub struct CorrelateSettings {
 /// `postern host`.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
-    /// A listing to read instead of asking this machine.
-    pub listing: Option<(Source, PathBuf)>,
+    pub of: HostOf,
     pub outputs: Vec<OutputSpec>,
+}
+
+/// Whose inside view `postern host` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostOf {
+    ThisMachine,
+    /// As a listing shows it.
+    Listing(Source, PathBuf),
+    Remote(SshDestination, RemoteSettings),
 }
 
 /// A host report given by the operator.
@@ -71,8 +82,16 @@ pub struct HostSettings {
 pub struct HostReportSource {
     /// The address that it is of, when the operator says so.
     pub address: Option<IpAddr>,
+    pub from: ReportFrom,
+}
+
+/// Where a host report is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportFrom {
     /// `-` is stdin.
-    pub path: PathBuf,
+    File(PathBuf),
+    /// To be taken on the machine itself.
+    Ssh(SshDestination),
 }
 
 /// An argument that parses and makes no sense.
@@ -92,6 +111,12 @@ pub enum UsageError {
     NoPorts,
     #[error("host has no {format} output; hint: -o table or -o json")]
     HostFormat { format: &'static str },
+    #[error("`{value}`: {problem}; hint: ssh://USER@HOST:PORT, with an alias of ssh's configuration for anything else")]
+    Ssh { value: String, problem: DestinationError },
+    #[error("correlate is offline and takes no `{value}`; hint: save it before: postern host {value} -o json=FILE")]
+    SshOffline { value: String },
+    #[error("--{option} 0 would take no report; hint: leave it out, or give at least 1")]
+    SshNothing { option: &'static str },
 }
 
 impl ScanSettings {
@@ -140,19 +165,23 @@ impl ScanSettings {
 impl AuditSettings {
     pub fn from_args(args: AuditArgs) -> Result<Self, UsageError> {
         let udp = Some(args.sweep.udp.clone().unwrap_or_else(|| "probes".to_owned()));
-        let host_reports = HostReportSource::from_args(&args.host_reports);
+        let host_reports = HostReportSource::from_args(&args.host_reports)?;
         let stdin_targets = args.targets.iter().chain(&args.sweep.exclude).any(|target| target == "-");
         if stdin_targets && host_reports.iter().any(HostReportSource::is_stdin) {
             return Err(UsageError::TwiceFromStdin { options: "TARGET and --host-report".to_owned() });
         }
         stdin_once(&host_reports)?;
-        Ok(Self { scan: ScanSettings::new(args.targets, args.sweep, udp, args.result)?, host_reports })
+        let remote = remote(args.ssh)?;
+        Ok(Self { scan: ScanSettings::new(args.targets, args.sweep, udp, args.result)?, host_reports, remote })
     }
 }
 
 impl CorrelateSettings {
     pub fn from_args(args: CorrelateArgs) -> Result<Self, UsageError> {
-        let host_reports = HostReportSource::from_args(&args.host_reports);
+        let host_reports = HostReportSource::from_args(&args.host_reports)?;
+        if let Some(value) = host_reports.iter().find_map(HostReportSource::destination) {
+            return Err(UsageError::SshOffline { value: value.to_string() });
+        }
         stdin_once(&host_reports)?;
         if args.scan.as_os_str() == "-" && host_reports.iter().any(HostReportSource::is_stdin) {
             return Err(UsageError::TwiceFromStdin { options: "--scan and --host-report".to_owned() });
@@ -170,12 +199,16 @@ impl HostSettings {
             (Source::Osquery, args.from_osquery),
         ]
         .into_iter()
-        .find_map(|(source, path)| path.map(|path| (source, path)));
+        .find_map(|(source, path)| path.map(|path| HostOf::Listing(source, path)));
         let outputs = outputs(args.outputs)?;
         if outputs.iter().any(|output| output.format == Format::Ndjson) {
             return Err(UsageError::HostFormat { format: "ndjson" });
         }
-        Ok(Self { listing, outputs })
+        let of = match args.machine {
+            Some(machine) => HostOf::Remote(destination(&machine)?, remote(args.ssh)?),
+            None => listing.unwrap_or(HostOf::ThisMachine),
+        };
+        Ok(Self { of, outputs })
     }
 }
 
@@ -186,18 +219,51 @@ impl ResultSettings {
 }
 
 impl HostReportSource {
-    fn from_args(args: &[String]) -> Vec<Self> {
+    fn from_args(args: &[String]) -> Result<Vec<Self>, UsageError> {
         args.iter()
             .map(|text| {
-                let (address, path) = host_report_source(text);
-                Self { address, path: PathBuf::from(path) }
+                let (address, place) = host_report_source(text);
+                let from = if place.starts_with(SshDestination::SCHEME) {
+                    ReportFrom::Ssh(destination(place)?)
+                } else {
+                    ReportFrom::File(PathBuf::from(place))
+                };
+                Ok(Self { address, from })
             })
             .collect()
     }
 
     pub fn is_stdin(&self) -> bool {
-        self.path.as_os_str() == "-"
+        matches!(&self.from, ReportFrom::File(path) if path.as_os_str() == "-")
     }
+
+    /// Where it is taken over ssh.
+    pub const fn destination(&self) -> Option<&SshDestination> {
+        match &self.from {
+            ReportFrom::Ssh(destination) => Some(destination),
+            ReportFrom::File(_) => None,
+        }
+    }
+}
+
+fn destination(value: &str) -> Result<SshDestination, UsageError> {
+    value.parse().map_err(|problem| UsageError::Ssh { value: value.to_owned(), problem })
+}
+
+fn remote(args: SshArgs) -> Result<RemoteSettings, UsageError> {
+    if args.ssh_parallel == 0 {
+        return Err(UsageError::SshNothing { option: "ssh-parallel" });
+    }
+    if args.ssh_timeout == 0 {
+        return Err(UsageError::SshNothing { option: "ssh-timeout" });
+    }
+    Ok(RemoteSettings {
+        ssh_config: args.ssh_config,
+        agentless: args.agentless,
+        static_binaries: args.static_binaries,
+        parallel: args.ssh_parallel,
+        limit: Duration::from_secs(args.ssh_timeout.into()),
+    })
 }
 
 fn stdin_once(host_reports: &[HostReportSource]) -> Result<(), UsageError> {
@@ -270,6 +336,21 @@ mod tests {
         assert_eq!(settings.scan.targets, ["198.18.0.1"]);
         assert_eq!(audit(&["--udp=none"]).unwrap().scan.udp_ports, None);
         assert_eq!(audit(&["--udp=none", "-p", "none"]).unwrap_err(), UsageError::NoPorts);
+    }
+
+    #[test]
+    fn host_reports_over_ssh() {
+        let given =
+            ["--host-report", "ssh://ops@web", "--host-report", "198.18.0.7=ssh://db:2222", "--host-report", "a=b"];
+        let settings = audit(&given).unwrap();
+        let [web, db, file] = &settings.host_reports[..] else { panic!("{:?}", settings.host_reports) };
+        assert_eq!((web.address, web.destination().unwrap().user()), (None, Some("ops")));
+        assert_eq!((db.address, db.destination().unwrap().port()), ("198.18.0.7".parse().ok(), Some(2222)));
+        assert_eq!(file.from, ReportFrom::File(PathBuf::from("a=b")));
+        assert_eq!((settings.remote.parallel, settings.remote.agentless), (8, false));
+        assert!(matches!(audit(&["--host-report", "ssh://-oX"]), Err(UsageError::Ssh { .. })));
+        assert_eq!(audit(&["--ssh-parallel", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-parallel" });
+        assert_eq!(audit(&["--ssh-timeout", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-timeout" });
     }
 
     #[test]

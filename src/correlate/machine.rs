@@ -238,8 +238,9 @@ fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Op
 
 /// Why `report` might lack a socket that was there.
 fn blindness(report: &HostReport, address: IpAddr, transport: Transport) -> Option<String> {
-    if report.source == Source::Native {
-        // sock_diag lists every socket of the host's namespace to everybody.
+    // sock_diag lists every socket of the host's namespace to everybody; `ss -tulpn` was what the agentless look ran.
+    let asked_for_all = report.source == Source::Agentless && !report.listeners.is_empty();
+    if report.source == Source::Native || asked_for_all {
         return None;
     }
     let source = report.source.as_str();

@@ -1,13 +1,35 @@
 //! The packet's path: what a host's own rules do with a packet, and by which rule. Pure.
 //!
 //! ```text
-//! FirewallDump ─▶ nft, iptables (readers) ─▶ ruleset ─┐
-//! NetworkState ─▶ routes, addresses, sysctls ─────────┴─▶ evaluate ─▶ walk ─▶ answer with its trace
+//! FirewallDump ─▶ nft, iptables (readers) ─▶ ruleset ─▶ rules ─┐
+//! NetworkState ─▶ routing ─────────────────────────────────────┴─▶ evaluate ─▶ walk ─▶ host_path ─▶ answer
 //! ```
 //!
-//! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets.
+//! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
+//!   ([`index`], [`lookup`]).
+//! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
+//!   worth for it. [`translate`]: NAT.
+//! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
+//!   on into the namespace behind, and the answer with its trace.
+//! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+pub mod evaluate;
+pub mod fields;
+pub mod fix;
+pub mod host_path;
+pub mod index;
+pub mod lookup;
+pub mod packet;
+pub mod routing;
+pub mod rules;
 pub mod ruleset;
+pub mod translate;
+pub mod translated;
+pub mod value;
+pub mod walk;
+
+pub use host_path::HostPath;
+pub use packet::Question;

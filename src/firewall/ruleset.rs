@@ -120,6 +120,10 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     Match(Match),
+    /// One of them matches, or more (`-m multiport --ports`, `--ctstate NEW,DNAT`).
+    AnyOf(Vec<Match>),
+    /// None of them matches: iptables' `!`, which unlike [`Operator::NotEqual`] passes packets that lack the field.
+    NoneOf(Vec<Match>),
     Accept,
     Drop,
     /// Ends the chain: back to the caller, or the policy.

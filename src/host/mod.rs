@@ -6,6 +6,7 @@
 //!   `processes` (/proc), `visit` (namespaces; sock_diag, and all of `network`), `engine_fetch` (Docker, Podman),
 //!   `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
 //!   `engine`, `system`) and put together by `assemble`.
+//! - [`remote`]: another machine, over ssh.
 
 mod assemble;
 pub mod cgroup;
@@ -22,6 +23,7 @@ mod peers;
 mod proc_text;
 mod processes;
 mod read;
+pub mod remote;
 mod sockets;
 mod system;
 mod visit;

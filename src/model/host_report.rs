@@ -54,6 +54,8 @@ pub enum Source {
     Netstat,
     Lsof,
     Osquery,
+    /// Plain commands over ssh: `ss`, `ip`, `nft`, `iptables-save`.
+    Agentless,
 }
 
 impl Source {
@@ -64,6 +66,7 @@ impl Source {
             Self::Netstat => "netstat",
             Self::Lsof => "lsof",
             Self::Osquery => "osquery",
+            Self::Agentless => "agentless",
         }
     }
 

@@ -11,9 +11,10 @@ use super::interrupt::Interrupt;
 use super::outside::{self, Look};
 use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
-use crate::cli::settings::ProbeUse;
+use crate::cli::settings::{HostReportSource, ProbeUse};
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
-use crate::correlate::{self, Context};
+use crate::correlate::{self, Context, InsideView};
+use crate::host::remote::RemoteSettings;
 use crate::model::report::{Gap, Run, SCHEMA, Scope, ScopePorts, Status, Tool};
 use crate::model::{PortRanges, Report, Transport};
 use crate::net::{OwnAddress, own_addresses};
@@ -27,17 +28,28 @@ const MAX_ROUNDS: u32 = 6;
 
 /// `postern scan`: the outside view alone. No verdicts, but findings about what the probes proved.
 pub async fn scan(settings: ScanSettings, show: ShowProgress) -> Result<Exit, RunError> {
-    audit(AuditSettings { scan: settings, host_reports: Vec::new() }, Inside::NotAsked, show).await
+    audit(settings, None, Inside::NotAsked, show).await
 }
 
 /// `postern audit`: both views, joined.
 pub async fn audit_with_inside(settings: AuditSettings, show: ShowProgress) -> Result<Exit, RunError> {
     let inside = Inside::read(&settings.host_reports)?;
-    audit(settings, inside, show).await
+    let AuditSettings { scan, host_reports, remote } = settings;
+    audit(scan, Some(Remote { host_reports, settings: remote }), inside, show).await
 }
 
-async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> Result<Exit, RunError> {
-    let AuditSettings { scan, .. } = settings;
+/// What is to be asked over ssh, and how.
+struct Remote {
+    host_reports: Vec<HostReportSource>,
+    settings: RemoteSettings,
+}
+
+async fn audit(
+    scan: ScanSettings,
+    remote: Option<Remote>,
+    inside: Inside,
+    show: ShowProgress,
+) -> Result<Exit, RunError> {
     let started = identity::now();
     let catalogue = catalogue(scan.probes_dir.as_deref())?;
     let own = own_addresses()?;
@@ -49,16 +61,23 @@ async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> R
         targets.set = set.without(&TargetSet::from_ranges(excluded_ranges(&targets.excluded)));
         targets.described = targets.set.describe();
     }
-    let ports = ports(&scan, &catalogue, &inside)?;
+    let planned = ports(&scan, &catalogue, &inside)?;
     let public =
         if scan.allow_public || no_target { guard::PublicTargets::Allow } else { guard::PublicTargets::Refuse };
-    guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
+    guard::check(&targets.set, planned.tcp.len().max(planned.udp.len()), public)?;
     if targets.set.is_empty() && !no_target && targets.gaps.is_empty() {
         return Err(RunError::NoTargets);
     }
     if scan.plan {
-        let plan = plan(&scan, &targets, &ports);
+        let plan = plan(&scan, &targets, &planned);
         print_line(&plan.to_string())?;
+        for destination in
+            remote.iter().flat_map(|remote| &remote.host_reports).filter_map(HostReportSource::destination)
+        {
+            print_line(&format!(
+                "a run takes the report of {destination} twice, and asks the ports that it names, too"
+            ))?;
+        }
         return Ok(Exit::Clean);
     }
 
@@ -85,7 +104,13 @@ async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> R
     );
     // The host's own word before the sweep, and again after it: a listener that came or went is no contradiction.
     let scans_itself = own.iter().any(|own| targets.set.contains(own.address));
+    let inside = match &remote {
+        Some(Remote { host_reports, settings }) => inside.with_remote_hosts(host_reports, settings, &interrupt).await?,
+        None => inside,
+    };
     let mut inside = inside.with_own_host(scans_itself || no_target).await;
+    let ports = ports(&scan, &catalogue, &inside)?;
+    guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
     let mut run = Run {
         id: run_id,
         started_at: started.to_string(),
@@ -120,7 +145,7 @@ async fn audit(settings: AuditSettings, inside: Inside, show: ShowProgress) -> R
         seed: identity::seed(),
     };
     let seen = outside::look(look, &sink, &progress, &interrupt).await;
-    inside.take_again().await;
+    inside.take_again(&interrupt).await;
 
     run.finished_at = identity::now().to_string();
     run.status = if seen.interrupted { Status::Interrupted } else { Status::Complete };
@@ -160,6 +185,7 @@ fn join(report: Report, inside: Inside, catalogue: &Catalogue, own: &[IpAddr]) -
     match inside {
         Inside::NotAsked => correlate::findings_only(report, &facts),
         Inside::Asked { views, gaps, .. } => {
+            let views: Vec<InsideView> = views.into_iter().map(|view| view.joined).collect();
             let mut report = correlate::correlate(report, &views, &Context { facts: &facts, own_addresses: own });
             report.run.gaps.extend(gaps);
             report

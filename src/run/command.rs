@@ -4,9 +4,11 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::interrupt::Interrupt;
 use super::progress::ShowProgress;
 use super::sink::Sink;
 use super::{RunError, audit, inside, probes};
+use crate::cli::settings::HostOf;
 use crate::cli::{Args, AuditSettings, Command, CorrelateSettings, Exit, HostSettings, ScanSettings};
 use crate::host;
 use crate::probe::Catalogue;
@@ -44,12 +46,16 @@ async fn command(command: Command, show: ShowProgress) -> Result<Exit, RunError>
 /// `postern host`.
 async fn host_report(settings: HostSettings) -> Result<Exit, RunError> {
     let sink = Sink::open(&settings.outputs)?;
-    let report = match &settings.listing {
-        Some((source, path)) => {
-            let (name, text) = inside::read_text(path)?;
-            host::listing::parse(*source, &text, &name)?
+    let report = match settings.of {
+        HostOf::Listing(source, path) => {
+            let (name, text) = inside::read_text(&path)?;
+            host::listing::parse(source, &text, &name)?
         }
-        None => inside::collect().await.map_err(RunError::Collect)?,
+        HostOf::Remote(destination, remote) => {
+            let interrupt = Interrupt::listen().map_err(RunError::Signals)?;
+            inside::collect_remote(&destination, remote, &interrupt).await?
+        }
+        HostOf::ThisMachine => inside::collect().await.map_err(RunError::Collect)?,
     };
     sink.finish_host(&report)?;
     Ok(Exit::Clean)

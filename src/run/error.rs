@@ -44,6 +44,8 @@ pub enum RunError {
     Read { name: String, error: io::Error },
     #[error("{0}")]
     Collect(String),
+    #[error("{0}; hint: is it a file that you may read, and a program for --static-binary?")]
+    Remote(host::remote::Failure),
     #[error(transparent)]
     Prober(#[from] ProberError),
     #[error(transparent)]
@@ -72,6 +74,7 @@ impl RunError {
             | Self::NoSuchProbe { .. }
             | Self::HostReport(_)
             | Self::Listing(_)
+            | Self::Remote(_)
             | Self::Scan(_)
             | Self::Read { .. } => Exit::Usage,
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,

@@ -1,13 +1,16 @@
-//! The inside view: host reports from files, and this machine's own collector.
+//! The inside view: host reports from files and over ssh, and this machine's own collector.
 #![expect(clippy::disallowed_methods, reason = "reads the report files that the operator names")]
 
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::interrupt::Interrupt;
 use super::{RunError, identity};
-use crate::cli::settings::HostReportSource;
+use crate::cli::settings::{HostReportSource, ReportFrom};
 use crate::correlate::InsideView;
+use crate::host::remote::{Collector, RemoteSettings, SshDestination};
 use crate::host::{self, CollectSettings};
 use crate::model::host_report::HostReport;
 use crate::model::report::Gap;
@@ -19,39 +22,89 @@ pub enum Inside {
     /// A plain scan: nobody was asked.
     NotAsked,
     Asked {
-        views: Vec<InsideView>,
-        /// The own collector's report is the first of `views`, and is taken again after the sweep.
-        own: bool,
+        views: Vec<View>,
         gaps: Vec<Gap>,
+        collector: Option<Arc<Collector>>,
     },
 }
 
+/// A machine's word, and how it is asked again after the sweep.
+#[derive(Debug)]
+pub struct View {
+    pub joined: InsideView,
+    again: Again,
+}
+
+#[derive(Debug)]
+enum Again {
+    /// A file says what it says.
+    No,
+    Own,
+    Remote(SshDestination),
+}
+
 impl Inside {
-    /// Reads all given reports.
+    /// Reads all given reports that are files; nothing is sent.
     ///
     /// # Errors
     /// A report that cannot be read or understood: the operator named it, so the run does not start without it.
     pub fn read(sources: &[HostReportSource]) -> Result<Self, RunError> {
         let mut views = Vec::new();
         for source in sources {
-            let (name, text) = read_text(&source.path)?;
+            let ReportFrom::File(path) = &source.from else { continue };
+            let (name, text) = read_text(path)?;
             let before = host::read(&name, &text).map_err(RunError::HostReport)?;
-            views.push(InsideView { before, after: None, address: source.address });
+            views.push(View { joined: InsideView { before, after: None, address: source.address }, again: Again::No });
         }
-        Ok(Self::Asked { views, own: false, gaps: Vec::new() })
+        Ok(Self::Asked { views, gaps: Vec::new(), collector: None })
+    }
+
+    /// Takes the reports that are to be had over ssh. A machine that gives none is a gap.
+    ///
+    /// # Errors
+    /// What the operator named for it (ssh's configuration, programs to copy) cannot be used.
+    pub async fn with_remote_hosts(
+        mut self,
+        sources: &[HostReportSource],
+        settings: &RemoteSettings,
+        interrupt: &Interrupt,
+    ) -> Result<Self, RunError> {
+        let wanted: Vec<(Option<IpAddr>, SshDestination)> =
+            sources.iter().filter_map(|one| Some((one.address, one.destination()?.clone()))).collect();
+        if let Self::Asked { views, gaps, collector } = &mut self
+            && !wanted.is_empty()
+        {
+            let remote = Arc::new(Collector::new(settings.clone()).map_err(RunError::Remote)?);
+            let destinations: Vec<SshDestination> = wanted.iter().map(|(_, destination)| destination.clone()).collect();
+            let results = remote.take_all(&destinations, identity::now(), &interrupt.flag()).await;
+            for (result, (address, destination)) in results.into_iter().zip(wanted) {
+                match result {
+                    Ok(before) => views.push(View {
+                        joined: InsideView { before, after: None, address },
+                        again: Again::Remote(destination),
+                    }),
+                    Err(error) => {
+                        tracing::warn!("{error}");
+                        gaps.push(error.gap());
+                    }
+                }
+            }
+            *collector = Some(remote);
+        }
+        Ok(self)
     }
 
     /// Adds this machine's own word in front, if it is among the targets.
     pub async fn with_own_host(mut self, is_target: bool) -> Self {
-        if let Self::Asked { views, own, gaps } = &mut self
+        if let Self::Asked { views, gaps, .. } = &mut self
             && is_target
         {
             match collect().await {
                 Ok(before) => {
                     // A report that the operator gave of this very machine is not needed twice.
-                    if !views.iter().any(|view| view.before.id == before.id) {
-                        views.insert(0, InsideView { before, after: None, address: None });
-                        *own = true;
+                    if !views.iter().any(|view| view.joined.before.id == before.id) {
+                        let joined = InsideView { before, after: None, address: None };
+                        views.insert(0, View { joined, again: Again::Own });
                     }
                 }
                 Err(cause) => gaps.push(super::audit::missing_report("this host's own view".to_owned(), cause)),
@@ -60,12 +113,38 @@ impl Inside {
         self
     }
 
-    /// Takes the own report again, after the sweep.
-    pub async fn take_again(&mut self) {
-        if let Self::Asked { views, own: true, .. } = self
-            && let Some(view) = views.first_mut()
-        {
-            view.after = collect().await.ok();
+    /// Takes the reports again, after the sweep: this machine's own and those over ssh.
+    pub async fn take_again(&mut self, interrupt: &Interrupt) {
+        let Self::Asked { views, gaps, collector } = self else { return };
+        let destinations: Vec<SshDestination> = views.iter().filter_map(View::destination).cloned().collect();
+        let mut results = match collector {
+            Some(remote) if !interrupt.is_raised() => {
+                remote.take_all(&destinations, identity::now(), &interrupt.flag()).await
+            }
+            _ => Vec::new(),
+        }
+        .into_iter();
+        for view in views {
+            match &view.again {
+                Again::No => {}
+                Again::Own => view.joined.after = collect().await.ok(),
+                Again::Remote(destination) => match results.next() {
+                    Some(Ok(after)) if after.id == view.joined.before.id => view.joined.after = Some(after),
+                    Some(Ok(after)) => gaps.push(Gap {
+                        what: format!("the second look at {destination}, after the sweep"),
+                        cause: format!("another machine answered: {}, not {}", after.id, view.joined.before.id),
+                        settled_by: "a name or address that is one machine's alone".to_owned(),
+                        incomplete: false,
+                    }),
+                    // What was there before the sweep is known; what came or went meanwhile is not.
+                    Some(Err(error)) => gaps.push(Gap {
+                        what: format!("the second look at {destination}, after the sweep"),
+                        incomplete: false,
+                        ..error.gap()
+                    }),
+                    None => {}
+                },
+            }
         }
     }
 
@@ -73,13 +152,37 @@ impl Inside {
     pub fn ports(&self, transport: Transport) -> PortRanges {
         let Self::Asked { views, .. } = self else { return PortRanges::default() };
         PortRanges::from_ports(views.iter().flat_map(|view| {
-            let listeners = view.before.listeners.iter();
+            let listeners = view.joined.before.listeners.iter();
             let listening = listeners
                 .filter(move |listener| listener.transport == transport && !listener.likely_client)
                 .map(|listener| listener.port);
-            let published = view.before.published.iter();
+            let published = view.joined.before.published.iter();
             listening.chain(published.filter(move |port| port.transport == transport).map(|port| port.host_port))
         }))
+    }
+}
+
+impl View {
+    const fn destination(&self) -> Option<&SshDestination> {
+        match &self.again {
+            Again::Remote(destination) => Some(destination),
+            Again::No | Again::Own => None,
+        }
+    }
+}
+
+/// The report of one machine over ssh.
+pub async fn collect_remote(
+    destination: &SshDestination,
+    settings: RemoteSettings,
+    interrupt: &Interrupt,
+) -> Result<HostReport, RunError> {
+    let remote = Arc::new(Collector::new(settings).map_err(RunError::Remote)?);
+    let mut results =
+        remote.take_all(std::slice::from_ref(destination), identity::now(), &interrupt.flag()).await.into_iter();
+    match results.next() {
+        Some(result) => result.map_err(|error| RunError::Collect(error.to_string())),
+        None => Err(RunError::Collect(format!("nothing was asked of {destination}"))),
     }
 }
 

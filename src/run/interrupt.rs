@@ -25,7 +25,8 @@ impl Interrupt {
                     _ = term.recv() => {}
                 }
                 if flag.swap(true, Ordering::SeqCst) {
-                    // Asked twice: the operator does not want to wait. Nothing of ours needs cleaning up.
+                    // Asked twice: the operator does not want to wait. No destructor runs from here on.
+                    crate::host::remote::remove_private_files();
                     std::process::exit(130);
                 }
                 tracing::warn!("interrupted: saving what was found (again to end at once)");

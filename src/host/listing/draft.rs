@@ -68,11 +68,7 @@ impl Draft {
         let mut gap = |what: String, cause: String, settled_by: &str| {
             self.gaps.push(Gap { what, cause, settled_by: settled_by.to_owned(), incomplete: false });
         };
-        gap(
-            "when the listing was taken, and the host's own addresses".to_owned(),
-            format!("{name} does not say"),
-            native,
-        );
+        gap(WHEN_AND_WHERE.to_owned(), format!("{name} does not say"), native);
         let others = match self.source {
             Source::Osquery => "osquery sees only the namespaces of processes that it may look into",
             _ => "the listing shows the namespace that it was taken in",
@@ -144,6 +140,9 @@ fn list(ports: &BTreeSet<u16>) -> String {
 pub(super) fn port_of(port: u16, transport: Transport) -> String {
     format!("{port}/{transport}")
 }
+
+/// The gap of every listing that comes without its circumstances.
+pub(in crate::host) const WHEN_AND_WHERE: &str = "when the listing was taken, and the host's own addresses";
 
 const SHOWN_PORTS: usize = 16;
 /// A listing does not say whose it is.

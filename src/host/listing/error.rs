@@ -23,7 +23,7 @@ impl ListingError {
 /// The command whose output is expected.
 pub(super) const fn command(listing: Source) -> &'static str {
     match listing {
-        Source::Native => "postern host -o json",
+        Source::Native | Source::Agentless => "postern host -o json",
         Source::Ss => "ss -tulpn",
         Source::Netstat => "netstat -tulpnW",
         Source::Lsof => "lsof -i -Pn",

@@ -12,5 +12,6 @@ mod parse;
 mod rows;
 mod ss;
 
+pub(super) use draft::WHEN_AND_WHERE;
 pub use error::ListingError;
 pub use parse::{detect, parse};

@@ -6,14 +6,14 @@ use crate::model::host_report::{HostReport, Source};
 /// Reads the listing of a known program. `name` is the file's name, for errors.
 ///
 /// Fails for a row that does not say what such a row says, and for a text without any row or header.
-/// [`Source::Native`] is no listing: its JSON is read by [`crate::host::read`].
+/// [`Source::Native`] and [`Source::Agentless`] are no listings: their JSON is read by [`crate::host::read`].
 pub fn parse(source: Source, text: &str, name: &str) -> Result<HostReport, ListingError> {
     match source {
         Source::Ss => ss::parse(text, name),
         Source::Netstat => netstat::parse(text, name),
         Source::Lsof => lsof::parse(text, name),
         Source::Osquery => osquery::parse(text, name),
-        Source::Native => Err(ListingError::Empty { name: name.to_owned(), listing: source }),
+        Source::Native | Source::Agentless => Err(ListingError::Empty { name: name.to_owned(), listing: source }),
     }
 }
 

@@ -1,0 +1,399 @@
+//! A whole host: the walk through its own namespace and on into the one behind, told as an answer.
+
+use std::net::IpAddr;
+
+use super::evaluate::{Action, Assumption, End, Step};
+use super::packet::{Device, Packet, Port, Protocol, Question};
+use super::routing::Router;
+use super::rules::{Rules, table_name};
+use super::ruleset::{Hook, Policy, Reject, Ruleset, Statement};
+use super::walk::{Finish, NamespaceWalk, Walked};
+use super::{fix, translated};
+use crate::model::host_report::HOST_NAMESPACE;
+use crate::model::network::FirewallDump;
+use crate::model::path::{Delivered, TraceStep, Translated};
+use crate::model::{HostReport, NetworkState, PathAnswer, PathModel, PathOutcome, PathQuestion, Transport};
+
+/// A host's rules and routes in all its namespaces, ready to be asked.
+#[derive(Debug)]
+pub struct HostPath {
+    namespaces: Vec<Named>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    addresses: Vec<IpAddr>,
+    walk: NamespaceWalk,
+    /// The report has the rules of this namespace.
+    rules_known: bool,
+}
+
+impl HostPath {
+    /// Reads the rules and routes of a report; `None` when it has neither for the host's own namespace. `read` makes a
+    /// ruleset of a dump.
+    pub fn with(report: &HostReport, read: impl Fn(&FirewallDump) -> Ruleset) -> Option<Self> {
+        let of = |name: &str, addresses: &[IpAddr], network: &NetworkState| Named {
+            name: name.to_owned(),
+            addresses: addresses
+                .iter()
+                .copied()
+                .chain(network.interfaces.iter().flat_map(|interface| &interface.addresses).map(|own| own.address))
+                .collect(),
+            walk: NamespaceWalk {
+                rules: Rules::new(network.firewall.as_ref().map(&read).unwrap_or_default()),
+                router: Router::new(network),
+            },
+            rules_known: network.firewall.is_some(),
+        };
+        let mut namespaces: Vec<Named> = Vec::new();
+        for namespace in &report.namespaces {
+            let Some(network) = &namespace.network else { continue };
+            let named = of(&namespace.name, &namespace.addresses, network);
+            if namespace.name == HOST_NAMESPACE { namespaces.insert(0, named) } else { namespaces.push(named) }
+        }
+        namespaces.first().is_some_and(|first| first.name == HOST_NAMESPACE).then_some(Self { namespaces })
+    }
+
+    /// A host of one namespace.
+    pub fn of_namespace(network: &NetworkState, ruleset: Ruleset) -> Self {
+        let interfaces = network.interfaces.iter();
+        let own = Named {
+            name: HOST_NAMESPACE.to_owned(),
+            addresses: interfaces.flat_map(|interface| &interface.addresses).map(|own| own.address).collect(),
+            walk: NamespaceWalk { rules: Rules::new(ruleset), router: Router::new(network) },
+            rules_known: true,
+        };
+        Self { namespaces: vec![own] }
+    }
+
+    /// What becomes of the packet.
+    pub fn ask(&self, question: &Question) -> PathAnswer {
+        let own = &self.namespaces[0];
+        let input = question.input.clone().or_else(|| own.walk.router.way_back(question.source, question.destination));
+        let device = input.as_deref().map_or(Device::Unknown, |name| Device::Name(name.into()));
+        let ends: Vec<Told> = own
+            .walk
+            .walk(question, device.clone())
+            .into_iter()
+            .flat_map(|walked| self.follow(own, walked, 0))
+            .collect();
+        let mut unread: Vec<String> = own.walk.rules.ruleset.unread.clone();
+        if !own.rules_known {
+            unread.push("the host's rules, which the report lacks".to_owned());
+        }
+        let (intent, intent_trace) = intent(own, question, device);
+        let mut answer = summary(ends);
+        let to_transport = if question.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
+        answer.to =
+            crate::model::Endpoint::new(question.destination, to_transport, question.destination_port).to_string();
+        answer.from = question.source;
+        answer.iif = input;
+        answer.intent = intent;
+        answer.intent_trace = intent_trace;
+        if !unread.is_empty() {
+            answer.path = PathOutcome::Unknown;
+            answer.intent = PathOutcome::Unknown;
+            answer.delivered = None;
+            answer.unknown.extend(unread);
+        }
+        if answer.is_bypass() {
+            answer.fix = fix::lines(&own.walk.rules.ruleset, question, &answer);
+        }
+        answer
+    }
+
+    /// A way through one namespace, and on into the next.
+    fn follow(&self, through: &Named, walked: Walked, depth: usize) -> Vec<Told> {
+        let trace = trace(through, &walked);
+        let assumed = walked.assumed.clone();
+        let packet = &walked.packet;
+        let told = |outcome, refusal, namespace: Option<&str>| Told {
+            outcome,
+            refusal,
+            delivered: (outcome == PathOutcome::Accept).then(|| delivered(packet, namespace)),
+            trace: trace.clone(),
+            assumed: assumed.clone(),
+            unknown: None,
+        };
+        match &walked.finish {
+            Finish::Local => vec![told(PathOutcome::Accept, None, Some(&through.name))],
+            Finish::Dropped => vec![told(PathOutcome::Drop, None, None)],
+            Finish::Rejected(kind) => vec![told(PathOutcome::Reject, Some(refusal(*kind, packet.is_ipv6())), None)],
+            Finish::Unknown(what) => {
+                vec![Told { unknown: Some(what.clone()), ..told(PathOutcome::Unknown, None, None) }]
+            }
+            Finish::Forwarded { .. } => {
+                let next = self
+                    .namespaces
+                    .iter()
+                    .find(|next| next.name != through.name && next.addresses.contains(&packet.destination));
+                let Some(next) = next else { return vec![told(PathOutcome::Accept, None, None)] };
+                if depth >= MOST_NAMESPACES || packet.destination_port == Port::Unknown {
+                    return vec![told(PathOutcome::Accept, None, Some(&next.name))];
+                }
+                let input = next.walk.router.interface_of(packet.destination).map(|own| own.name.clone());
+                let device = input.as_deref().map_or(Device::Unknown, |name| Device::Name(name.into()));
+                let walks = next.walk.walk(&onward(packet), device);
+                let inner = walks.into_iter().flat_map(|walked| self.follow(next, walked, depth + 1));
+                inner
+                    .map(|inner| Told {
+                        trace: trace.iter().cloned().chain(inner.trace).collect(),
+                        assumed: assumed.iter().cloned().chain(inner.assumed).collect(),
+                        ..inner
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+impl PathModel for HostPath {
+    fn answer(&self, question: &PathQuestion) -> PathAnswer {
+        let asked = Question { input: question.iif.clone(), ..Question::new(question.to, question.from) };
+        self.ask(&asked)
+    }
+
+    fn translated(&self) -> Vec<Translated> {
+        translated::destinations(&self.namespaces[0].walk.rules)
+    }
+}
+
+/// One end, told.
+#[derive(Clone, Debug)]
+struct Told {
+    outcome: PathOutcome,
+    refusal: Option<String>,
+    delivered: Option<Delivered>,
+    trace: Vec<TraceStep>,
+    assumed: Vec<Assumption>,
+    unknown: Option<String>,
+}
+
+/// One answer from all the ends that the packet may come to.
+fn summary(mut ends: Vec<Told>) -> PathAnswer {
+    let mut answer = PathAnswer {
+        to: String::new(),
+        from: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        iif: None,
+        intent: PathOutcome::Unknown,
+        path: PathOutcome::Unknown,
+        refusal: None,
+        delivered: None,
+        trace: Vec::new(),
+        intent_trace: Vec::new(),
+        unknown: Vec::new(),
+        fix: Vec::new(),
+    };
+    // What the packet may come to with the most to tell comes first.
+    ends.sort_by_key(|end| end.outcome == PathOutcome::Unknown);
+    let Some(first) = ends.first().cloned() else { return answer };
+    let same = ends.iter().all(|end| end.outcome == first.outcome);
+    answer.trace = first.trace;
+    if same && first.outcome != PathOutcome::Unknown {
+        answer.path = first.outcome;
+        answer.refusal = first.refusal.filter(|kind| ends.iter().all(|end| end.refusal.as_ref() == Some(kind)));
+        let one_place = ends.iter().all(|end| end.delivered == first.delivered);
+        if one_place {
+            answer.delivered = first.delivered;
+            return answer;
+        }
+    }
+    for end in ends {
+        let found = end.unknown.into_iter().chain(end.assumed.into_iter().map(|(what, _)| what));
+        for what in found {
+            if !answer.unknown.contains(&what) {
+                answer.unknown.push(what);
+            }
+        }
+    }
+    answer
+}
+
+fn intent(own: &Named, question: &Question, input: Device) -> (PathOutcome, Vec<TraceStep>) {
+    let ends = own.walk.intent(question, input);
+    let outcome = |end: &End| match end {
+        End::Accept => PathOutcome::Accept,
+        End::Drop => PathOutcome::Drop,
+        End::Reject(_) => PathOutcome::Reject,
+        End::Unknown(_) => PathOutcome::Unknown,
+    };
+    let Some((first, way)) = ends.first() else { return (PathOutcome::Unknown, Vec::new()) };
+    let steps = way.steps.iter().map(|step| told_step(own, *step, &way.packet)).collect();
+    let same = ends.iter().all(|(end, _)| outcome(end) == outcome(first));
+    (if same { outcome(first) } else { PathOutcome::Unknown }, decide_last(steps))
+}
+
+/// The packet as the next namespace sees it.
+fn onward(packet: &Packet) -> Question {
+    let known = |port| match port {
+        Port::Known(port) => Some(port),
+        Port::Unknown | Port::Missing => None,
+    };
+    Question {
+        input: None,
+        source: packet.source,
+        destination: packet.destination,
+        protocol: packet.protocol,
+        source_port: known(packet.source_port),
+        destination_port: known(packet.destination_port).unwrap_or(0),
+    }
+}
+
+fn delivered(packet: &Packet, namespace: Option<&str>) -> Delivered {
+    let (address, port) = packet.proxied.unwrap_or((packet.destination, packet.destination_port));
+    let port = match port {
+        Port::Known(port) => Some(port),
+        Port::Unknown | Port::Missing => None,
+    };
+    Delivered { namespace: namespace.map(str::to_owned), address, port }
+}
+
+fn trace(through: &Named, walked: &Walked) -> Vec<TraceStep> {
+    let mut steps: Vec<TraceStep> = walked.steps.iter().map(|step| told_step(through, *step, &walked.packet)).collect();
+    let refused = !matches!(walked.finish, Finish::Local | Finish::Forwarded { .. });
+    if let Some(routing) = &walked.routing {
+        let step = TraceStep {
+            hook: "routing".to_owned(),
+            table: String::new(),
+            chain: String::new(),
+            handle: None,
+            number: None,
+            rule: routing.reason.clone(),
+            action: routing.action.clone(),
+            packets: None,
+            namespace: namespace_of(through),
+            decides: routing.decides,
+        };
+        steps.insert(routing.after.min(steps.len()), step);
+    }
+    // The last rule refused it, unless the routing did.
+    if refused && walked.routing.as_ref().is_none_or(|routing| !routing.decides) {
+        return decide_last(steps);
+    }
+    if !refused {
+        mark_acceptance(&mut steps);
+    }
+    steps
+}
+
+fn decide_last(mut steps: Vec<TraceStep>) -> Vec<TraceStep> {
+    if let Some(last) = steps.last_mut() {
+        last.decides = true;
+    }
+    steps
+}
+
+/// An accepted packet owes it to the last rule or policy of INPUT or FORWARD that let it pass.
+fn mark_acceptance(steps: &mut [TraceStep]) {
+    let decisive = |step: &TraceStep| step.action == "accept" && ["input", "forward"].contains(&step.hook.as_str());
+    if let Some(step) = steps.iter_mut().rev().find(|step| decisive(step)) {
+        step.decides = true;
+    }
+}
+
+fn told_step(through: &Named, step: Step, packet: &Packet) -> TraceStep {
+    let rules = &through.walk.rules;
+    let chain = rules.chain(step.chain);
+    let rule = step.rule.and_then(|at| chain.rules.get(at));
+    let policy = || match chain.base.as_ref().map(|base| base.policy) {
+        Some(Policy::Drop) => "policy drop".to_owned(),
+        _ => "policy accept".to_owned(),
+    };
+    TraceStep {
+        hook: hook_name(step.hook).to_owned(),
+        table: table_name(rules.table(step.chain)),
+        chain: chain.name.clone(),
+        handle: rule.and_then(|rule| rule.handle),
+        number: rule.map(|rule| rule.number),
+        rule: rule.map_or_else(policy, |rule| rule.text.clone()),
+        action: action(step, rule.map(|rule| rule.statements.as_slice()), packet),
+        packets: rule.and_then(|rule| rule.counter).map(|(packets, _)| packets),
+        namespace: namespace_of(through),
+        decides: false,
+    }
+}
+
+fn action(step: Step, statements: Option<&[Statement]>, packet: &Packet) -> String {
+    match step.action {
+        Action::Accept => "accept".to_owned(),
+        Action::Drop => "drop".to_owned(),
+        Action::Reject(kind) => format!("reject with {}", refusal(kind, packet.is_ipv6())),
+        Action::Jump => {
+            let target = statements.into_iter().flatten().find_map(|statement| match statement {
+                Statement::Jump(name) | Statement::Goto(name) => Some(name.as_str()),
+                _ => None,
+            });
+            target.map_or_else(|| "jump".to_owned(), |name| format!("jump {name}"))
+        }
+        Action::Return => "return".to_owned(),
+        Action::Translate if matches!(step.hook, Hook::Prerouting | Hook::Output) => {
+            let port = match packet.destination_port {
+                Port::Known(port) => format!(":{port}"),
+                Port::Unknown | Port::Missing => String::new(),
+            };
+            let address = match packet.destination {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            };
+            format!("dnat to {address}{port}")
+        }
+        Action::Translate => {
+            if packet.source_unknown {
+                "snat".to_owned()
+            } else {
+                format!("snat to {}", packet.source)
+            }
+        }
+        Action::Change => "change".to_owned(),
+        Action::NoTrack => "notrack".to_owned(),
+        Action::Unknown => "unknown".to_owned(),
+    }
+}
+
+fn namespace_of(through: &Named) -> Option<String> {
+    (through.name != HOST_NAMESPACE).then(|| through.name.clone())
+}
+
+const fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Ingress => "ingress",
+        Hook::Prerouting => "prerouting",
+        Hook::Input => "input",
+        Hook::Forward => "forward",
+        Hook::Output => "output",
+        Hook::Postrouting => "postrouting",
+        Hook::Egress => "egress",
+    }
+}
+
+/// Name of a refusal as nft and iptables write it.
+fn refusal(kind: Reject, ipv6: bool) -> String {
+    let (family, code) = match kind {
+        Reject::TcpReset => return "tcp-reset".to_owned(),
+        Reject::Icmp(code) => (false, code),
+        Reject::Icmp6(code) => (true, code),
+        // NFT_REJECT_ICMPX_*: no route, port, host, admin.
+        Reject::Icmpx(code) if ipv6 => (true, [0, 4, 3, 1].get(usize::from(code)).copied().unwrap_or(u8::MAX)),
+        Reject::Icmpx(code) => (false, [0, 3, 1, 13].get(usize::from(code)).copied().unwrap_or(u8::MAX)),
+    };
+    let name = match (family, code) {
+        (false, 0) => "icmp-net-unreachable",
+        (false, 1) => "icmp-host-unreachable",
+        (false, 2) => "icmp-proto-unreachable",
+        (false, 3) => "icmp-port-unreachable",
+        (false, 9) => "icmp-net-prohibited",
+        (false, 10) => "icmp-host-prohibited",
+        (false, 13) => "icmp-admin-prohibited",
+        (true, 0) => "icmp6-no-route",
+        (true, 1) => "icmp6-adm-prohibited",
+        (true, 3) => "icmp6-addr-unreachable",
+        (true, 4) => "icmp6-port-unreachable",
+        (false, code) => return format!("icmp type 3 code {code}"),
+        (true, code) => return format!("icmpv6 type 1 code {code}"),
+    };
+    name.to_owned()
+}
+
+/// Namespaces that a packet passes one after the other.
+const MOST_NAMESPACES: usize = 4;
