@@ -104,6 +104,8 @@ fn listener() -> Listener {
         container: None,
         socket_activated: false,
         likely_client: false,
+        accept_queue: None,
+        starts: None,
     }
 }
 
@@ -119,6 +121,8 @@ fn host_report() -> HostReport {
         addresses: Vec::new(),
         namespaces: Vec::new(),
         listeners: vec![listener()],
+        owners: Vec::new(),
+        raw_sockets: Vec::new(),
         containers: Vec::new(),
         published: Vec::new(),
         os: None,

@@ -43,6 +43,8 @@ mod tests {
             addresses: Vec::new(),
             namespaces: Vec::new(),
             listeners: Vec::new(),
+            owners: Vec::new(),
+            raw_sockets: Vec::new(),
             containers: Vec::new(),
             published: Vec::new(),
             os: None,

@@ -223,6 +223,8 @@ mod tests {
             container: None,
             socket_activated: false,
             likely_client: false,
+            accept_queue: None,
+            starts: None,
         }
     }
 

@@ -1,40 +1,60 @@
 //! Joins what was collected into a host report: sockets with their owners, namespaces and containers with their names.
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::collected::{Collected, Process, View, Visited};
-use super::engine::{by_address, label};
+use super::engine::label;
 use super::owner::{self, Holder};
-use super::sockets::KernelSocket;
-use super::{blank_listener, client, peers, proc_text, system};
+use super::sockets::{KernelRaw, KernelSocket};
+use super::{activation, blank_listener, caps, client, containers, peers, proc_text, system};
 use crate::model::NetworkState;
 use crate::model::host_report::{
-    Container, HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, PublishedPort, SCHEMA, Source,
+    Container, HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, Owner, PublishedPort, RawSocket, SCHEMA,
+    Source,
 };
 use crate::model::report::{Gap, Tool};
 
 /// Makes the report; `collected_at` is RFC 3339, UTC.
 pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
-    let containers = containers(&collected);
+    let containers = containers::all(&collected);
     let namespaces = namespaces(&collected, &containers);
     let names: HashMap<u64, &Namespace> = namespaces.iter().map(|one| (one.inode, one)).collect();
-    let published = published(&collected, &containers, &names);
+    let mut published = containers::published(&collected, &containers, &names);
     let mut listeners = Vec::new();
+    let mut raw_sockets = Vec::new();
+    let mut by_helpers = Vec::new();
     let mut ephemeral = HashMap::new();
     for (visited, view) in views(&collected) {
         let Some(namespace) = names.get(&visited.inode) else { continue };
         let range = view.state.network.sysctls.get(EPHEMERAL).and_then(|text| proc_text::port_range(text));
         ephemeral.insert(namespace.name.clone(), range.unwrap_or(client::DEFAULT_EPHEMERAL));
         let join = Join { collected: &collected, containers: &containers, names: &names, published: &published };
-        listeners.extend(view.sockets.iter().map(|socket| join.listener(socket, view, namespace)));
+        for socket in &view.sockets {
+            let listener = join.listener(socket, view, namespace);
+            if namespace.name == HOST_NAMESPACE
+                && let Some(process) = listener.pid.and_then(|pid| collected.processes.get(&pid))
+            {
+                by_helpers.extend(containers::helper_port(&listener, process));
+            }
+            listeners.push(listener);
+        }
+        raw_sockets.extend(view.raw.iter().map(|socket| join.raw(socket, view, namespace)));
     }
+    published.append(&mut by_helpers);
+    containers::sort(&mut published);
     client::mark(&mut listeners, |name| ephemeral.get(name).cloned().unwrap_or(client::DEFAULT_EPHEMERAL));
     listeners.sort_by_cached_key(key);
     listeners.dedup();
     let own = views(&collected).find(|(visited, _)| Some(visited.inode) == collected.own);
     let addresses = own.map(|(_, view)| host_addresses(view)).unwrap_or_default();
+    raw_sockets.sort_by_cached_key(|one| {
+        let elsewhere = one.namespace != HOST_NAMESPACE;
+        (elsewhere, one.namespace.clone(), one.kind, one.ipv6, one.protocol, one.device.clone(), one.pid)
+    });
+    raw_sockets.dedup();
+    let owners = owners(&collected, &listeners, &raw_sockets);
     let gaps = gaps(&collected, &listeners);
     let machine = collected.machine;
     HostReport {
@@ -48,6 +68,8 @@ pub fn assemble(collected: Collected, collected_at: String) -> HostReport {
         addresses,
         namespaces,
         listeners,
+        owners,
+        raw_sockets,
         containers,
         published,
         os: machine.os,
@@ -80,36 +102,22 @@ fn views(collected: &Collected) -> impl Iterator<Item = (&Visited, &View)> {
     collected.visited.iter().filter_map(|visited| Some((visited, visited.view.as_ref()?)))
 }
 
-/// What the engines name, and what only cgroups show (containerd, CRI-O, an engine that may not be asked).
-fn containers(collected: &Collected) -> Vec<Container> {
-    let mut found: BTreeMap<String, Container> = BTreeMap::new();
-    for engine in &collected.engines {
-        for one in &engine.containers {
-            let host_network = one.container.host_network && engine.here;
-            found
-                .entry(one.container.id.clone())
-                .or_insert_with(|| Container { host_network, ..one.container.clone() });
-        }
-    }
-    for (pid, process) in &collected.processes {
-        let Some(reference) = &process.membership.container else { continue };
-        let known = found.entry(reference.id.clone()).or_insert_with(|| Container {
-            id: reference.id.clone(),
-            name: (reference.engine == "lxc").then(|| reference.id.clone()),
-            engine: reference.engine.to_owned(),
-            ..Container::default()
-        });
-        if collected.own.is_some() && collected.namespaces.get(pid).copied() == collected.own {
-            known.host_network = true;
-        }
-    }
-    found.into_values().collect()
-}
-
-/// The label of the container that a process runs in.
-fn container_of<'a>(process: &Process, containers: &'a [Container]) -> Option<&'a Container> {
-    let reference = process.membership.container.as_ref()?;
-    containers.iter().find(|container| container.id == reference.id)
+/// The processes that the sockets name.
+fn owners(collected: &Collected, listeners: &[Listener], raw: &[RawSocket]) -> Vec<Owner> {
+    let pids: BTreeSet<u32> =
+        listeners.iter().filter_map(|one| one.pid).chain(raw.iter().filter_map(|one| one.pid)).collect();
+    let owner = |pid: u32| {
+        let process = collected.processes.get(&pid)?;
+        Some(Owner {
+            pid,
+            name: process.name.clone(),
+            arguments: process.arguments.clone(),
+            capabilities: process.status.effective.map(|mask| caps::names(mask, collected.whole_capabilities)),
+            no_new_privileges: process.status.no_new_privileges,
+            seccomp: process.status.seccomp_name().map(str::to_owned),
+        })
+    };
+    pids.into_iter().filter_map(owner).collect()
 }
 
 fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace> {
@@ -129,8 +137,12 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
     for visited in &collected.visited {
         let own = Some(visited.inode) == collected.own;
         let inside = pids.remove(&visited.inode).unwrap_or_default();
-        let by_cgroup = inside.iter().filter_map(|pid| container_of(collected.processes.get(pid)?, containers)).next();
-        let container = by_cgroup.or_else(|| first_pids.get(&visited.inode).copied()).filter(|_| !own);
+        let by_cgroup =
+            inside.iter().filter_map(|pid| containers::of_process(collected.processes.get(pid)?, containers)).next();
+        let container = by_cgroup
+            .or_else(|| first_pids.get(&visited.inode).copied())
+            .or_else(|| containers::of_mount(visited, collected, containers))
+            .filter(|_| !own);
         let mut name = name(visited, own, container);
         // A name below /run/netns may be anything, `host` too; two engines may have a container of one name each.
         if (name == HOST_NAMESPACE && !own) || !taken.insert(name.clone()) {
@@ -147,6 +159,7 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
             addresses,
             container: container.map(label),
             pids: inside.into_iter().take(SHOWN_PIDS).collect(),
+            held_by: visited.held_by.clone(),
             network: visited
                 .view
                 .as_ref()
@@ -174,53 +187,6 @@ fn by_inode(inode: u64) -> String {
     format!("net:[{inode}]")
 }
 
-/// What the engines of this host publish, and what its docker-proxies forward; of both, the engine's word.
-fn published(collected: &Collected, containers: &[Container], names: &HashMap<u64, &Namespace>) -> Vec<PublishedPort> {
-    let here = collected.engines.iter().filter(|engine| engine.here);
-    let mut published: Vec<PublishedPort> =
-        here.flat_map(|engine| &engine.containers).flat_map(|one| one.published.clone()).collect();
-    for (pid, process) in &collected.processes {
-        let Some(forward) = &process.forward else { continue };
-        if collected.namespaces.get(pid).copied() != collected.own {
-            continue;
-        }
-        let known = published.iter_mut().find(|known| {
-            (known.transport, known.host_address, known.host_port, known.container_port)
-                == (forward.transport, forward.host_address, forward.host_port, forward.container_port)
-        });
-        match known {
-            Some(known) => known.container_address = Some(forward.container_address),
-            None => published.push(PublishedPort {
-                transport: forward.transport,
-                host_address: forward.host_address,
-                host_port: forward.host_port,
-                container_address: Some(forward.container_address),
-                container_port: forward.container_port,
-                container: container_at(forward.container_address, containers, names),
-                source: "docker-proxy".to_owned(),
-            }),
-        }
-    }
-    published.sort_by(|a, b| {
-        let key = |one: &PublishedPort| {
-            (one.transport, one.host_port, one.host_address, one.container_port, one.container.clone())
-        };
-        key(a).cmp(&key(b))
-    });
-    published.dedup();
-    published
-}
-
-/// The container that has an address: by its engine, else by the namespace that has it.
-fn container_at(address: IpAddr, containers: &[Container], names: &HashMap<u64, &Namespace>) -> Option<String> {
-    if let Some(container) = by_address(containers).get(&address) {
-        return Some(label(container));
-    }
-    let having = |one: &&&Namespace| one.name != HOST_NAMESPACE && one.addresses.contains(&address);
-    let labels: BTreeSet<&String> = names.values().filter(having).filter_map(|one| one.container.as_ref()).collect();
-    if labels.len() == 1 { labels.first().map(|label| (*label).clone()) } else { None }
-}
-
 struct Join<'a> {
     collected: &'a Collected,
     containers: &'a [Container],
@@ -232,30 +198,65 @@ impl Join<'_> {
     fn listener(&self, socket: &KernelSocket, view: &View, namespace: &Namespace) -> Listener {
         let mut listener = Listener {
             v6only: socket.v6only,
-            device: socket
-                .interface
-                .map(|index| view.state.interface(index).map_or_else(|| format!("#{index}"), |one| one.name.clone())),
+            accept_queue: socket.accept_queue,
+            device: device(socket.interface, view),
             namespace: namespace.name.clone(),
             user: Some(self.user(socket.uid, None)),
             ..blank_listener(socket.transport, socket.address, socket.port)
         };
-        let pids = self.collected.holders.get(&socket.inode).map_or(&[][..], Vec::as_slice);
-        let holders: Vec<Holder> = pids
-            .iter()
-            .filter_map(|pid| Some(Holder { pid: *pid, name: self.collected.processes.get(pid)?.name.clone() }))
-            .collect();
-        let Some((owner, activated)) = owner::choose(&holders) else { return listener };
-        let Some(process) = self.collected.processes.get(&owner.pid) else { return listener };
-        let container = container_of(process, self.containers);
-        listener.pid = Some(owner.pid);
-        listener.process = Some(owner.name.clone());
+        let Some((owner, process, activated)) = self.owner(socket.inode) else { return listener };
+        let container = containers::of_process(process, self.containers);
+        listener.pid = Some(owner);
+        listener.process = Some(process.name.clone());
         listener.exe.clone_from(&process.exe);
         listener.user = Some(self.user(process.uid.unwrap_or(socket.uid), container));
         listener.socket_activated = activated;
         // What systemd holds for a service that does not run has no unit of its own.
         listener.unit = process.membership.unit.clone().filter(|unit| unit != "init.scope");
         listener.container = container.map(label).or_else(|| self.publishes_for(process, &listener));
+        if process.name == activation::ACTIVATOR {
+            listener.socket_activated = true;
+            listener.starts = activation::activated_program(&process.arguments);
+        } else if activated && owner == 1 {
+            let unit = self.collected.socket_units.iter().find(|unit| unit.opened(&listener));
+            listener.unit = unit.map(|unit| unit.name.clone());
+            listener.starts = unit.map(|unit| unit.service.clone());
+        }
         listener
+    }
+
+    fn raw(&self, socket: &KernelRaw, view: &View, namespace: &Namespace) -> RawSocket {
+        let mut raw = RawSocket {
+            kind: socket.kind,
+            protocol: socket.protocol,
+            ipv6: socket.ipv6,
+            device: device(socket.interface, view),
+            namespace: namespace.name.clone(),
+            pid: None,
+            process: None,
+            user: socket.uid.map(|uid| self.user(uid, None)),
+            unit: None,
+            container: None,
+        };
+        let Some((owner, process, _)) = self.owner(socket.inode) else { return raw };
+        let container = containers::of_process(process, self.containers);
+        raw.pid = Some(owner);
+        raw.process = Some(process.name.clone());
+        raw.user = process.uid.or(socket.uid).map(|uid| self.user(uid, container));
+        raw.unit = process.membership.unit.clone();
+        raw.container = container.map(label);
+        raw
+    }
+
+    /// The process that is named as owner of a socket, and whether systemd holds the socket too.
+    fn owner(&self, inode: u64) -> Option<(u32, &Process, bool)> {
+        let pids = self.collected.holders.get(&inode)?;
+        let holders: Vec<Holder> = pids
+            .iter()
+            .filter_map(|pid| Some(Holder { pid: *pid, name: self.collected.processes.get(pid)?.name.clone() }))
+            .collect();
+        let (owner, activated) = owner::choose(&holders)?;
+        Some((owner.pid, self.collected.processes.get(&owner.pid)?, activated))
     }
 
     /// A name of the host's own user list; in a container the same number may be somebody else.
@@ -267,10 +268,14 @@ impl Join<'_> {
     /// The container that a socket of an engine's helper is there for.
     fn publishes_for(&self, process: &Process, listener: &Listener) -> Option<String> {
         if let Some(forward) = &process.forward {
-            let known = container_at(forward.container_address, self.containers, self.names);
+            let known = containers::at(forward.container_address, self.containers, self.names);
             if known.is_some() {
                 return known;
             }
+        }
+        let behind = containers::behind_helper(process, self.collected, self.containers, self.names);
+        if behind.is_some() {
+            return behind;
         }
         if listener.namespace != HOST_NAMESPACE || !PUBLISHERS.contains(&process.name.as_str()) {
             return None;
@@ -281,6 +286,11 @@ impl Join<'_> {
         });
         same.and_then(|one| one.container.clone())
     }
+}
+
+fn device(interface: Option<u32>, view: &View) -> Option<String> {
+    let index = interface?;
+    Some(view.state.interface(index).map_or_else(|| format!("#{index}"), |one| one.name.clone()))
 }
 
 fn gaps(collected: &Collected, listeners: &[Listener]) -> Vec<Gap> {
@@ -340,6 +350,7 @@ const SHOWN_PIDS: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
     use super::*;
@@ -363,6 +374,7 @@ mod tests {
             port,
             v6only: address.is_ipv6().then_some(false),
             interface: None,
+            accept_queue: None,
             uid: 0,
             inode,
         }
@@ -376,7 +388,7 @@ mod tests {
         let eth7 = Interface { index: 7, name: "eth7".to_owned(), ..Interface::default() };
         let network = NetworkState { interfaces: vec![eth0, eth7], ..NetworkState::default() };
         let view = View { sockets, state: State { network, ..State::default() }, ..View::default() };
-        Visited { inode, mounts: Vec::new(), view: Some(view) }
+        Visited { inode, mounts: Vec::new(), held_by: Vec::new(), view: Some(view) }
     }
 
     fn proxy() -> Process {
@@ -438,7 +450,7 @@ mod tests {
             container: Some("web".to_owned()),
             source: "engine".to_owned(),
         };
-        let one = EngineContainer { container, published: vec![published], pid: Some(600) };
+        let one = EngineContainer { container, published: vec![published], pid: Some(600), network: None };
         Engine { containers: vec![one], here }
     }
 

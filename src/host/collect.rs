@@ -2,8 +2,8 @@
 //! nothing behind.
 //!
 //! The host's *own* namespace is the one that the calling thread is in; where that is not pid 1's, a gap says so. All
-//! other namespaces are found by the processes, threads and descriptors of /proc and by the bind mounts that this mount
-//! namespace shows. Not found: a namespace that is held by a socket alone or bind-mounted in other mount namespaces only.
+//! other namespaces are found by the processes, threads and descriptors of /proc and by the bind mounts of every mount
+//! namespace that some process is in. Not found: a namespace that is held by a socket alone.
 #![expect(clippy::disallowed_methods, reason = "reads small files and the environment")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,9 +18,10 @@ use super::engine::{self, EngineSocket};
 use super::engine_fetch::{self, EngineAnswer, EngineError};
 use super::network::Missing;
 use super::processes::{self, ProcessTable};
+use super::publisher::{self, Behind};
 use super::visit::{self, Limits, OWN_NAMESPACE, Visit, VisitError};
-use super::{assemble, proc_text, system};
-use crate::model::host_report::{HostReport, Privileges};
+use super::{assemble, docker_proxy, proc_text, redact, state_files, support, system};
+use crate::model::host_report::{HostReport, OperatingSystem, Privileges};
 use crate::model::report::Gap;
 
 /// What to look at, and how long to wait for it.
@@ -80,11 +81,11 @@ pub enum NamespaceScope {
 pub fn collect(settings: &CollectSettings, now: jiff::Timestamp) -> HostReport {
     let (sockets, gaps) =
         engine::sockets(settings.docker_host.as_deref(), settings.container_host.as_deref(), &settings.engine_sockets);
-    let sockets = distinct(sockets);
+    let sockets = distinct(sockets.into_iter().chain(users_sockets()).collect());
     let mut collected = Collected {
         own: processes::namespace(Path::new(OWN_NAMESPACE)).ok(),
         first: processes::namespace(Path::new("/proc/1/ns/net")).ok(),
-        machine: machine(),
+        machine: machine(now),
         privileges: privileges(),
         gaps,
         ..Collected::default()
@@ -105,13 +106,28 @@ pub fn collect(settings: &CollectSettings, now: jiff::Timestamp) -> HostReport {
 /// Enters the namespaces and notes those that could not be.
 fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collected: &mut Collected) {
     let mut mounts: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    let mut held_by: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let mut doors: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
     let mountinfo = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     for (inode, path) in proc_text::namespace_mounts(&mountinfo) {
-        mounts.entry(inode).or_default().push(path);
+        held_by.entry(inode).or_default().push(format!("mount {}", path.display()));
+        mounts.entry(inode).or_default().push(path.clone());
+        doors.entry(inode).or_default().push(path);
     }
-    let mut doors: BTreeMap<u64, Vec<PathBuf>> = mounts.clone();
-    for (inode, door) in &table.side_doors {
+    for (inode, pid, path) in processes::mounts_elsewhere(table) {
+        held_by.entry(inode).or_default().push(format!("mount {} (seen by {pid})", path.display()));
+        let door = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(&path));
+        // A path of another mount namespace names the namespace no less.
+        mounts.entry(inode).or_default().push(path);
+        doors.entry(inode).or_default().push(door);
+    }
+    for (inode, (door, holder)) in &table.side_doors {
+        held_by.entry(*inode).or_default().push(holder.clone());
         doors.entry(*inode).or_default().push(door.clone());
+    }
+    let inhabited: HashSet<u64> = table.namespaces.values().copied().collect();
+    for inode in &inhabited {
+        held_by.entry(*inode).or_default().insert(0, "process".to_owned());
     }
     for (pid, inode) in &table.namespaces {
         let known = doors.entry(*inode).or_default();
@@ -155,7 +171,8 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
             unread.entry(missing.clone()).or_default().push(visit.inode);
         }
         let mounts = mounts.remove(&visit.inode).unwrap_or_default();
-        collected.visited.push(Visited { inode: visit.inode, mounts, view });
+        let held_by = held_by.remove(&visit.inode).unwrap_or_default();
+        collected.visited.push(Visited { inode: visit.inode, mounts, held_by, view });
     }
     for (cause, (inodes, incomplete)) in failures {
         collected.gaps.push(Gap {
@@ -198,8 +215,10 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
         .visited
         .iter()
         .filter_map(|visited| visited.view.as_ref())
-        .flat_map(|view| &view.sockets)
-        .map(|socket| socket.inode)
+        .flat_map(|view| {
+            let sockets = view.sockets.iter().map(|socket| socket.inode);
+            sockets.chain(view.raw.iter().map(|socket| socket.inode))
+        })
         .filter(|inode| *inode != 0)
         .collect();
     collected.hidden_descriptors = table.hidden_descriptors;
@@ -223,6 +242,12 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
         }
     }
     collected.processes = pids.into_iter().filter_map(|pid| Some((pid, processes::look_at(pid)?))).collect();
+    command_lines(collected);
+    collected.whole_capabilities = processes::whole_capabilities();
+    collected.stated = state_files::containers(collected.whole_capabilities);
+    if holders.values().flatten().any(|(pid, _)| *pid == 1) {
+        collected.socket_units = state_files::socket_units();
+    }
     // After the look, so that a process that came by a dead one's pid is not taken for it.
     for (inode, found) in holders {
         let mut pids: Vec<u32> = found
@@ -235,6 +260,29 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
         if !pids.is_empty() {
             collected.holders.insert(inode, pids);
         }
+    }
+}
+
+/// Reads the arguments of the processes that were looked at, and what they say of the containers behind.
+fn command_lines(collected: &mut Collected) {
+    let lines = processes::command_lines(collected.processes.keys().copied().collect(), LINE_LIMIT);
+    for (pid, line) in lines {
+        let Some(process) = collected.processes.get_mut(&pid) else { continue };
+        process.arguments = redact::arguments(&line);
+        if process.name == docker_proxy::PROGRAM {
+            process.forward = docker_proxy::parse(&line);
+        }
+        process.helper = publisher::helper(&process.name, &line);
+        process.helper_namespace = match process.helper.as_ref().map(|helper| &helper.behind) {
+            Some(Behind::Process(pid)) => collected.namespaces.get(pid).copied(),
+            Some(Behind::Namespace(path)) => processes::namespace_file(path),
+            Some(Behind::Child) => {
+                let outer = collected.namespaces.get(&pid);
+                let inner = processes::children(pid).into_iter().filter_map(|child| collected.namespaces.get(&child));
+                inner.copied().find(|inner| Some(inner) != outer)
+            }
+            Some(Behind::Container(_)) | None => None,
+        };
     }
 }
 
@@ -269,7 +317,9 @@ fn take_engine(socket: &EngineSocket, answer: Result<EngineAnswer, EngineError>,
         );
     }
     let namespace = answer.pid.and_then(|pid| collected.namespaces.get(&pid)).copied();
-    let here = namespace.is_none() || collected.own.is_none() || namespace == collected.own;
+    // A rootless engine runs in a namespace of its own and publishes in its user's, by rootlesskit or rootlessport.
+    let rootless = socket.path.starts_with(USERS);
+    let here = rootless || namespace.is_none() || collected.own.is_none() || namespace == collected.own;
     if !here {
         gap(
             format!("the ports that the engine at {path} publishes"),
@@ -281,6 +331,17 @@ fn take_engine(socket: &EngineSocket, answer: Result<EngineAnswer, EngineError>,
     collected.engines.push(Engine { containers: answer.containers, here });
 }
 
+/// The sockets of rootless engines.
+fn users_sockets() -> Vec<EngineSocket> {
+    let Ok(users) = fs::read_dir(USERS) else { return Vec::new() };
+    let folders = users.filter_map(|entry| Some(entry.ok()?.path())).take(MOST_USERS);
+    folders
+        .flat_map(|folder| ["docker.sock", "podman/podman.sock"].map(|name| folder.join(name)))
+        .filter(|path| path.exists())
+        .map(|path| EngineSocket { path, named: false })
+        .collect()
+}
+
 /// /var/run is mostly a link to /run.
 fn distinct(sockets: Vec<EngineSocket>) -> Vec<EngineSocket> {
     let mut seen = HashSet::new();
@@ -288,7 +349,7 @@ fn distinct(sockets: Vec<EngineSocket>) -> Vec<EngineSocket> {
     sockets.into_iter().filter(|socket| seen.insert(real(&socket.path))).collect()
 }
 
-fn machine() -> Machine {
+fn machine(now: jiff::Timestamp) -> Machine {
     let file = |path: &str| fs::read_to_string(path).ok();
     let line = |path: &str| file(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let os = file("/etc/os-release").or_else(|| file("/usr/lib/os-release")).and_then(|text| system::os_release(&text));
@@ -296,7 +357,8 @@ fn machine() -> Machine {
         machine_id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
         hostname: line("/proc/sys/kernel/hostname"),
         os: os
-            .map(|os| crate::model::host_report::OperatingSystem { kernel: line("/proc/sys/kernel/osrelease"), ..os }),
+            .map(|os| OperatingSystem { kernel: line("/proc/sys/kernel/osrelease"), ..os })
+            .map(|os| support::judge(os, &now.strftime("%Y-%m-%d").to_string())),
         users: file("/etc/passwd").map(|text| system::users(&text)).unwrap_or_default(),
     }
 }
@@ -310,6 +372,11 @@ fn privileges() -> Privileges {
     }
 }
 
+/// Time for one command line.
+const LINE_LIMIT: Duration = Duration::from_millis(500);
+const USERS: &str = "/run/user";
+/// Users whose engines are asked.
+const MOST_USERS: usize = 64;
 const LEFT_OUT: &str = "only the own namespace was asked for";
 /// Ways in that are tried.
 const MOST_DOORS: usize = 8;

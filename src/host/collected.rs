@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use super::activation::SocketUnit;
 use super::cgroup::Membership;
 use super::docker_proxy::Forward;
 use super::engine::EngineContainer;
 use super::network::{Filter, State};
-use super::sockets::KernelSocket;
+use super::oci::Stated;
+use super::proc_text::Status;
+use super::publisher::Helper;
+use super::sockets::{KernelRaw, KernelSocket};
 use crate::model::host_report::{OperatingSystem, Privileges};
 use crate::model::report::Gap;
 
@@ -26,6 +30,12 @@ pub struct Collected {
     /// Processes that were looked at: holders, and some of each namespace.
     pub processes: HashMap<u32, Process>,
     pub engines: Vec<Engine>,
+    /// Containers by files that engines without a service keep.
+    pub stated: Vec<Stated>,
+    /// systemd's socket units, when it holds a socket.
+    pub socket_units: Vec<SocketUnit>,
+    /// The caller's own bounding set: what `all` capabilities are here.
+    pub whole_capabilities: u64,
     pub machine: Machine,
     pub privileges: Privileges,
     /// Processes whose descriptors may not be read.
@@ -39,6 +49,8 @@ pub struct Visited {
     pub inode: u64,
     /// Where it is bind-mounted.
     pub mounts: Vec<PathBuf>,
+    /// What keeps it alive, for people.
+    pub held_by: Vec<String>,
     /// `None`: it could not be entered; a gap says why.
     pub view: Option<View>,
 }
@@ -47,6 +59,7 @@ pub struct Visited {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     pub sockets: Vec<KernelSocket>,
+    pub raw: Vec<KernelRaw>,
     /// Interfaces, addresses, routes, settings.
     pub state: State,
     pub filter: Filter,
@@ -60,9 +73,16 @@ pub struct Process {
     pub name: String,
     pub exe: Option<String>,
     pub uid: Option<u32>,
+    pub status: Status,
     pub membership: Membership,
+    /// Redacted.
+    pub arguments: Vec<String>,
     /// For a docker-proxy.
     pub forward: Option<Forward>,
+    /// For another program that holds a host's port for a container.
+    pub helper: Option<Helper>,
+    /// Namespace that such a helper's container is in, where the helper does not name the container itself.
+    pub helper_namespace: Option<u64>,
 }
 
 /// A container engine that answered.

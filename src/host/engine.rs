@@ -2,7 +2,7 @@
 //! compatible one). Pure.
 //!
 //! Small types of our own, and every field may be missing: engines differ, and one odd container must not hide the
-//! others. Environment, arguments, labels and mounts are not read.
+//! others. Environment, arguments and labels are not read; of the mounts only whether an engine's socket is among them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,6 +68,8 @@ pub struct EngineContainer {
     pub published: Vec<PublishedPort>,
     /// First process, in the engine's own pid namespace.
     pub pid: Option<u32>,
+    /// File of its network namespace.
+    pub network: Option<String>,
 }
 
 /// Reads the answer to `GET /containers/json`. Entries without an id are left out.
@@ -77,20 +79,103 @@ pub fn containers(answer: &[u8], engine: &str) -> Result<Vec<EngineContainer>, s
 }
 
 /// What `GET /containers/ID/json` adds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     pub privileged: Option<bool>,
     pub pid: Option<u32>,
+    pub added_capabilities: Vec<String>,
+    pub no_new_privileges: Option<bool>,
+    pub seccomp: Option<String>,
+    pub security_label: Option<String>,
+    pub engine_sockets: Vec<String>,
+    /// File of its network namespace.
+    pub network: Option<String>,
+}
+
+impl EngineContainer {
+    pub fn add(&mut self, details: Details) {
+        let Details {
+            privileged,
+            pid,
+            added_capabilities,
+            no_new_privileges,
+            seccomp,
+            security_label,
+            engine_sockets,
+            network,
+        } = details;
+        self.pid = pid;
+        self.network = network;
+        let container = &mut self.container;
+        *container = Container {
+            privileged,
+            added_capabilities,
+            no_new_privileges,
+            seccomp,
+            security_label,
+            engine_sockets,
+            ..std::mem::take(container)
+        };
+    }
 }
 
 /// Reads the answer to `GET /containers/ID/json`.
 pub fn details(answer: &[u8]) -> Result<Details, serde_json::Error> {
     let value: Value = serde_json::from_slice(answer)?;
     let pid = value.pointer("/State/Pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+    let list = |pointer: &str| value.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let words = |pointer: &str| list(pointer).filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let text = |pointer: &str| {
+        value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let privileged = value.pointer("/HostConfig/Privileged").and_then(Value::as_bool);
+    // `seccomp=unconfined`, `no-new-privileges`; Docker before 1.13 wrote colons.
+    let options: Vec<String> =
+        words("/HostConfig/SecurityOpt").iter().map(|option| option.replacen(':', "=", 1)).collect();
+    let option = |name: &str| options.iter().find_map(|one| one.strip_prefix(name)?.strip_prefix('='));
+    let known = value.pointer("/HostConfig").is_some();
+    let seccomp = match (option("seccomp"), privileged) {
+        (Some("unconfined"), _) | (None, Some(true)) => "unconfined",
+        (Some(_), _) => "custom",
+        (None, _) => "default",
+    };
+    let plain = options.iter().any(|one| one == "no-new-privileges") || option("no-new-privileges") == Some("true");
+    let mut added: Vec<String> = words("/HostConfig/CapAdd")
+        .iter()
+        .map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_ascii_lowercase())
+        .collect();
+    if privileged == Some(true) || added.iter().any(|name| name == "all") {
+        added = vec!["all".to_owned()];
+    }
+    // `/run/docker.sock:/var/run/docker.sock:ro`; the mounts say the same of volumes and the long form.
+    let binds = words("/HostConfig/Binds");
+    let sources = binds.iter().filter_map(|bind| bind.split(':').next());
+    let mounted: Vec<String> =
+        list("/Mounts").filter_map(|mount| Some(mount.get("Source")?.as_str()?.to_owned())).collect();
     Ok(Details {
-        privileged: value.pointer("/HostConfig/Privileged").and_then(Value::as_bool),
+        privileged,
         pid: pid.filter(|pid| *pid > 0),
+        added_capabilities: added,
+        no_new_privileges: known.then_some(plain),
+        seccomp: known.then(|| seccomp.to_owned()),
+        security_label: text("/AppArmorProfile").or_else(|| text("/ProcessLabel")),
+        engine_sockets: engine_sockets(sources.chain(mounted.iter().map(String::as_str))),
+        network: text("/NetworkSettings/SandboxKey"),
     })
+}
+
+/// Of mounted files and folders of the host those that are, or hold, an engine's socket.
+pub fn engine_sockets<'a>(sources: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
+    let holds = |source: &&str| {
+        let plain = if *source == "/" { "/" } else { source.trim_end_matches('/') };
+        matches!(plain, "/" | "/run" | "/var/run" | "/run/podman" | "/run/containerd" | "/run/crio")
+            || names.iter().any(|name| plain.rsplit('/').next() == Some(name))
+    };
+    let mut found: Vec<String> = sources.filter(holds).map(str::to_owned).collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
 #[derive(Deserialize)]
@@ -129,13 +214,13 @@ impl Entry {
             image: self.image.as_str().filter(|image| !image.is_empty()).map(str::to_owned),
             engine: engine.to_owned(),
             host_network: self.host_config.get("NetworkMode").and_then(Value::as_str) == Some("host"),
-            privileged: None,
             id: self.id,
             addresses,
+            ..Container::default()
         };
         let published =
             self.ports.as_array().into_iter().flatten().filter_map(|port| publish(port, &container)).collect();
-        EngineContainer { container, published, pid: None }
+        EngineContainer { container, published, pid: None, network: None }
     }
 }
 
@@ -233,9 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn details_take_two_values_only() {
-        let answer = br#"{"Config":{"Env":["TOKEN=secret"]},"State":{"Pid":321},"HostConfig":{"Privileged":true}}"#;
-        assert_eq!(details(answer).unwrap(), Details { privileged: Some(true), pid: Some(321) });
+    fn details_are_about_rights_and_nothing_else() {
+        let answer = br#"{"Config":{"Env":["TOKEN=CANARY"]},"State":{"Pid":321},"AppArmorProfile":"docker-default",
+            "HostConfig":{"Privileged":false,"CapAdd":["CAP_NET_ADMIN","SYS_PTRACE"],"SecurityOpt":["seccomp=unconfined","no-new-privileges"],
+              "Binds":["/var/run/docker.sock:/d.sock:ro","/srv:/srv"]},
+            "Mounts":[{"Source":"/var/run/docker.sock"},{"Source":"/run/"}],"NetworkSettings":{"SandboxKey":"/var/run/docker/netns/8f"}}"#;
+        let read = details(answer).unwrap();
+        assert_eq!((read.privileged, read.pid), (Some(false), Some(321)));
+        assert_eq!(read.added_capabilities, ["net_admin", "sys_ptrace"]);
+        assert_eq!((read.no_new_privileges, read.seccomp.as_deref()), (Some(true), Some("unconfined")));
+        assert_eq!(read.engine_sockets, ["/run/", "/var/run/docker.sock"]);
+        assert_eq!(read.network.as_deref(), Some("/var/run/docker/netns/8f"));
+        assert_eq!(read.security_label.as_deref(), Some("docker-default"));
+        let read = details(br#"{"HostConfig":{"Privileged":true,"SecurityOpt":null}}"#).unwrap();
+        assert_eq!((read.added_capabilities, read.seccomp.as_deref()), (vec!["all".to_owned()], Some("unconfined")));
         assert_eq!(details(b"{}").unwrap(), Details::default());
     }
 

@@ -91,8 +91,7 @@ async fn conversation(path: &Path) -> Result<EngineAnswer, EngineError> {
         let answer = get(&client, &format!("/containers/{}/json", one.container.id), DETAILS_LIMIT).await;
         match answer.map(|(body, _)| engine::details(&body)) {
             Ok(Ok(details)) => {
-                one.container.privileged = details.privileged;
-                one.pid = details.pid;
+                one.add(details);
             }
             _ => not_inspected += 1,
         }

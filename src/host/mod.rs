@@ -8,23 +8,31 @@
 //!   `engine`, `system`) and put together by `assemble`.
 //! - [`remote`]: another machine, over ssh.
 
+mod activation;
 mod assemble;
+mod caps;
 pub mod cgroup;
 pub mod client;
 mod collect;
 mod collected;
+mod containers;
 mod docker_proxy;
 mod engine;
 mod engine_fetch;
 pub mod listing;
 mod network;
+mod oci;
 mod owner;
 mod peers;
 mod proc_text;
 mod processes;
+mod publisher;
 mod read;
+mod redact;
 pub mod remote;
 mod sockets;
+mod state_files;
+mod support;
 mod system;
 mod visit;
 

@@ -44,6 +44,8 @@ pub(crate) fn blank_listener(transport: Transport, address: IpAddr, port: u16) -
         container: None,
         socket_activated: false,
         likely_client: false,
+        accept_queue: None,
+        starts: None,
     }
 }
 

@@ -80,13 +80,19 @@ mod tests {
             let interfaces = links.iter().map(|link| Interface { index: link.index, ..Interface::default() }).collect();
             let network = NetworkState { interfaces, ..NetworkState::default() };
             let state = State { network: network.clone(), links: links.to_vec(), ..State::default() };
-            visited.push(Visited { inode: *inode, mounts: Vec::new(), view: Some(View { state, ..View::default() }) });
+            visited.push(Visited {
+                inode: *inode,
+                mounts: Vec::new(),
+                held_by: Vec::new(),
+                view: Some(View { state, ..View::default() }),
+            });
             namespaces.push(Namespace {
                 name: format!("n{inode}"),
                 inode: *inode,
                 addresses: Vec::new(),
                 container: None,
                 pids: Vec::new(),
+                held_by: Vec::new(),
                 network: Some(network),
             });
         }

@@ -2,16 +2,71 @@
 
 use std::path::PathBuf;
 
+use super::caps;
+use super::sockets::KernelRaw;
+use crate::model::host_report::RawKind;
+
 /// A link of `/proc/PID/fd` or `/proc/PID/ns`: `socket:[4242]`, `net:[4026531833]`.
 pub fn link_inode(target: &[u8], kind: &str) -> Option<u64> {
     let inside = target.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inside).ok()?.parse().ok()
 }
 
-/// Effective user id from `/proc/PID/status` (`Uid: real effective saved file-system`).
-pub fn effective_uid(status: &str) -> Option<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+/// What `/proc/PID/status` (proc_pid_status(5)) tells of a process's rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Effective.
+    pub uid: Option<u32>,
+    pub effective: Option<u64>,
+    pub bounding: Option<u64>,
+    pub no_new_privileges: Option<bool>,
+    /// 0 disabled, 1 strict, 2 filter.
+    pub seccomp: Option<u8>,
+}
+
+impl Status {
+    pub fn seccomp_name(self) -> Option<&'static str> {
+        Some(match self.seccomp? {
+            0 => "disabled",
+            1 => "strict",
+            _ => "filter",
+        })
+    }
+}
+
+/// Reads `/proc/PID/status`.
+pub fn status(text: &str) -> Status {
+    let mut status = Status::default();
+    for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        let value = value.trim();
+        match name {
+            // Real, effective, saved, file system.
+            "Uid" => status.uid = value.split_whitespace().nth(1).and_then(|uid| uid.parse().ok()),
+            "CapEff" => status.effective = caps::mask(value),
+            "CapBnd" => status.bounding = caps::mask(value),
+            "NoNewPrivs" => status.no_new_privileges = Some(value == "1"),
+            "Seccomp" => status.seccomp = value.parse().ok(),
+            _ => {}
+        }
+    }
+    status
+}
+
+/// Raw sockets of `/proc/net/raw` and `/proc/net/raw6` (net/ipv4/raw.c): for kernels whose sock_diag does not know them.
+pub fn raw_sockets(table: &str, ipv6: bool) -> Vec<KernelRaw> {
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (_, protocol) = fields.get(1)?.rsplit_once(':')?;
+        Some(KernelRaw {
+            kind: RawKind::Raw,
+            protocol: u16::from_str_radix(protocol, 16).ok()?,
+            ipv6,
+            interface: None,
+            uid: fields.get(7)?.parse().ok(),
+            inode: fields.get(9)?.parse().ok()?,
+        })
+    };
+    table.lines().skip(1).filter_map(read).collect()
 }
 
 /// The name to show: the kernel keeps 15 bytes of it (TASK_COMM_LEN), and the executable may tell the rest.
@@ -87,12 +142,24 @@ mod tests {
 
     #[test]
     fn user_and_names() {
-        assert_eq!(effective_uid("Name:\tx\nUid:\t1000\t33\t33\t33\n"), Some(33));
-        assert_eq!(effective_uid("Uid:\t1000\n"), None);
+        let text = "Name:\tx\nUid:\t1000\t33\t33\t33\nCapEff:\t0000000000000400\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let read = status(text);
+        assert_eq!((read.uid, read.effective, read.bounding), (Some(33), Some(0x400), Some(0x1ff_ffff_ffff)));
+        assert_eq!((read.no_new_privileges, read.seccomp_name()), (Some(true), Some("filter")));
+        assert_eq!(status("Uid:\t1000\n").uid, None);
         assert_eq!(process_name("systemd-resolve\n", Some("/usr/lib/systemd/systemd-resolved")), "systemd-resolved");
         assert_eq!(process_name("nginx\n", Some("/usr/sbin/nginx-debug")), "nginx");
         assert_eq!(process_name("a-rather-long-n", None), "a-rather-long-n");
         assert_eq!(executable("/usr/sbin/nginx (deleted)"), "/usr/sbin/nginx");
+    }
+
+    /// `cat /proc/net/raw`, Linux 6.18, two sockets.
+    #[test]
+    fn raw_sockets_of_the_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n 172: 00000000:0059 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1281267 2 000000000a2f8354 0\n 243: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 1281266 2 00000000c7347e90 0\nodd\n";
+        let found = raw_sockets(table, false);
+        let shown: Vec<_> = found.iter().map(|one| (one.protocol, one.uid, one.inode)).collect();
+        assert_eq!(shown, [(0x59, Some(0), 1_281_267), (1, Some(101), 1_281_266)]);
     }
 
     #[test]

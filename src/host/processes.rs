@@ -1,25 +1,30 @@
 //! Driver: one pass over /proc. Who holds which socket, and which network namespaces the processes, their threads and
 //! their descriptors lead to.
 //!
-//! Reads links and small files only. `/proc/PID/cmdline`, which can hang with a process that is stuck in its memory map,
-//! is read of docker-proxy alone.
+//! Reads links and small files only. `/proc/PID/cmdline` can hang with a process that is stuck in its memory map: it is
+//! read on a thread that may be left behind.
 #![expect(clippy::disallowed_methods, reason = "reads /proc")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::collected::Process;
-use super::{cgroup, docker_proxy, proc_text};
+use super::{cgroup, proc_text};
 
 /// What the pass found.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     /// Network namespace of each process that may be asked.
     pub namespaces: BTreeMap<u32, u64>,
-    /// Ways into namespaces that no process's main thread is in: of threads and of descriptors.
-    pub side_doors: BTreeMap<u64, PathBuf>,
+    /// Ways into namespaces that no process's main thread is in: of threads and of descriptors; each with what holds it.
+    pub side_doors: BTreeMap<u64, (PathBuf, String)>,
+    /// One process of each mount namespace.
+    pub mount_namespaces: BTreeMap<u64, u32>,
     /// Pid and descriptor of the holders, by the inode of the socket.
     pub holders: HashMap<u64, Vec<(u32, u32)>>,
     /// Processes whose namespace may not be read.
@@ -43,13 +48,16 @@ pub fn survey() -> ProcessTable {
             // Gone meanwhile, or a zombie.
             Err(_) => continue,
         }
+        if let Ok(inode) = inode_of(&root.join("ns/mnt"), "mnt") {
+            table.mount_namespaces.entry(inode).or_insert(pid);
+        }
         if let (Ok(main), Ok(tasks)) = (main, numbers(&root.join("task"))) {
             for task in tasks.into_iter().filter(|task| *task != pid) {
                 let door = root.join(format!("task/{task}/ns/net"));
                 if let Ok(inode) = namespace(&door)
                     && inode != main
                 {
-                    beside.entry(inode).or_insert(door);
+                    beside.entry(inode).or_insert_with(|| (door, format!("thread of {pid}")));
                 }
             }
         }
@@ -70,7 +78,7 @@ pub fn survey() -> ProcessTable {
 }
 
 /// Whether the descriptor could be looked at, or is gone.
-fn descriptor(pid: u32, fd: u32, table: &mut ProcessTable, beside: &mut BTreeMap<u64, PathBuf>) -> bool {
+fn descriptor(pid: u32, fd: u32, table: &mut ProcessTable, beside: &mut BTreeMap<u64, (PathBuf, String)>) -> bool {
     let path = format!("/proc/{pid}/fd/{fd}");
     let target = match fs::read_link(&path) {
         Ok(target) => target,
@@ -80,7 +88,7 @@ fn descriptor(pid: u32, fd: u32, table: &mut ProcessTable, beside: &mut BTreeMap
     if let Some(inode) = proc_text::link_inode(target, "socket") {
         table.holders.entry(inode).or_default().push((pid, fd));
     } else if let Some(inode) = proc_text::link_inode(target, "net") {
-        beside.entry(inode).or_insert_with(|| PathBuf::from(path));
+        beside.entry(inode).or_insert_with(|| (PathBuf::from(path), format!("descriptor of {pid}")));
     }
     true
 }
@@ -92,17 +100,93 @@ pub fn look_at(pid: u32) -> Option<Process> {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let exe = exe.map(|path| proc_text::executable(&path.to_string_lossy()));
     let name = proc_text::process_name(&comm, exe.as_deref());
-    let forward = (name == docker_proxy::PROGRAM)
-        .then(|| fs::read(format!("/proc/{pid}/cmdline")).ok())
-        .flatten()
-        .and_then(|line| docker_proxy::parse(&line));
+    let status = file("status").map(|text| proc_text::status(&text)).unwrap_or_default();
     Some(Process {
-        uid: file("status").as_deref().and_then(proc_text::effective_uid),
+        uid: status.uid,
+        status,
         membership: file("cgroup").map(|text| cgroup::parse(&text)).unwrap_or_default(),
         name,
         exe,
-        forward,
+        ..Process::default()
     })
+}
+
+/// The command lines of `pids`, raw. One that hangs costs no more than `limit`, and is missing.
+pub fn command_lines(pids: Vec<u32>, limit: Duration) -> HashMap<u32, Vec<u8>> {
+    let pids: Arc<[u32]> = pids.into();
+    let mut found = HashMap::new();
+    let (mut next, mut hung) = (0, 0);
+    while next < pids.len() && hung < MOST_HUNG {
+        let (sender, receiver) = mpsc::sync_channel(WAITING);
+        let (shared, first) = (Arc::clone(&pids), next);
+        let spawned = std::thread::Builder::new().name("command lines".to_owned()).spawn(move || {
+            for pid in &shared[first..] {
+                if sender.send((*pid, command_line(*pid))).is_err() {
+                    return;
+                }
+            }
+        });
+        if spawned.is_err() {
+            break;
+        }
+        while next < pids.len() {
+            let answer = receiver.recv_timeout(limit);
+            next += 1;
+            match answer {
+                Ok((pid, Some(line))) => {
+                    found.insert(pid, line);
+                }
+                Ok((_, None)) => {}
+                Err(_) => {
+                    hung += 1;
+                    break;
+                }
+            }
+        }
+    }
+    found
+}
+
+fn command_line(pid: u32) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(LONGEST_LINE).read_to_end(&mut line).ok()?;
+    Some(line)
+}
+
+/// The capabilities that any process may have at most, by the caller's own bounding set.
+pub fn whole_capabilities() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    proc_text::status(&text).bounding.unwrap_or_default()
+}
+
+/// Network namespaces that are bind-mounted where other mount namespaces than the own one show it: inode, a process that
+/// sees the mount, mount point.
+pub fn mounts_elsewhere(table: &ProcessTable) -> Vec<(u64, u32, PathBuf)> {
+    let own = inode_of(Path::new("/proc/thread-self/ns/mnt"), "mnt").ok();
+    let mut found = Vec::new();
+    let others = table.mount_namespaces.iter().filter(|(inode, _)| Some(**inode) != own);
+    for (_, pid) in others {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/mountinfo")) else { continue };
+        let mounts = proc_text::namespace_mounts(&text).into_iter();
+        found.extend(mounts.map(|(inode, path)| (inode, *pid, path)));
+    }
+    // What a copy of a mount table shows is shown once.
+    let mut seen = HashSet::new();
+    found.retain(|(inode, _, path)| seen.insert((*inode, path.clone())));
+    found
+}
+
+/// The network namespace that a bind-mounted file is.
+pub fn namespace_file(path: &Path) -> Option<u64> {
+    let status = rustix::fs::stat(path).ok()?;
+    let kind = rustix::fs::statfs(path).ok()?.f_type;
+    (kind == NSFS_MAGIC).then_some(status.st_ino)
+}
+
+/// Children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Whether a holder still has the socket: its pid may have become another process's meanwhile.
@@ -113,8 +197,12 @@ pub fn still_holds(pid: u32, fd: u32, inode: u64) -> bool {
 
 /// The network namespace that a link of /proc names.
 pub fn namespace(link: &Path) -> std::io::Result<u64> {
+    inode_of(link, "net")
+}
+
+fn inode_of(link: &Path, kind: &str) -> std::io::Result<u64> {
     let target = fs::read_link(link)?;
-    proc_text::link_inode(target.as_os_str().as_bytes(), "net").ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+    proc_text::link_inode(target.as_os_str().as_bytes(), kind).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
 fn numbers(folder: &Path) -> std::io::Result<Vec<u32>> {
@@ -125,6 +213,13 @@ fn numbers(folder: &Path) -> std::io::Result<Vec<u32>> {
 fn is_denied(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::PermissionDenied
 }
+
+/// linux/magic.h
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+const LONGEST_LINE: u64 = 64 << 10;
+/// Command lines that may hang before the others are given up.
+const MOST_HUNG: usize = 4;
+const WAITING: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -145,5 +240,8 @@ mod tests {
         drop(listener);
         assert!(!still_holds(own, fd, *inode));
         assert_eq!(look_at(u32::MAX), None);
+        let lines = command_lines(vec![own, u32::MAX], Duration::from_secs(5));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[&own].ends_with(&[0]), "arguments end in zero bytes");
     }
 }

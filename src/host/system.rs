@@ -36,7 +36,7 @@ pub fn os_release(text: &str) -> Option<OperatingSystem> {
     };
     let id = value("ID").unwrap_or_else(|| "linux".to_owned());
     let pretty_name = value("PRETTY_NAME").or_else(|| value("NAME"))?;
-    Some(OperatingSystem { id, version: value("VERSION_ID"), pretty_name, kernel: None })
+    Some(OperatingSystem { id, version: value("VERSION_ID"), pretty_name, ..OperatingSystem::default() })
 }
 
 /// Shell quoting as os-release(5) allows it.

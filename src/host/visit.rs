@@ -13,13 +13,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use netlink_sys::{Socket, SocketAddr};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::collected::View;
+use super::network::kernel::Kernel;
 use super::network::{self, Filter, Missing};
-use super::processes;
-use super::sockets::{Dump, KernelSocket, Progress, QUESTIONS, Question};
+use super::sockets::{Found, KernelRaw, QUESTIONS, Question, SOCK_DIAG_BY_FAMILY};
+use super::{proc_text, processes};
 
 /// A namespace to visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,14 +182,28 @@ fn enter(visit: &Visit) -> Result<(), VisitError> {
 
 /// Looks around in the namespace that this thread is in.
 fn look(limits: Limits) -> Result<View, VisitError> {
-    let mut sockets: Vec<KernelSocket> = Vec::new();
+    let mut sockets = Found::default();
+    let mut raw = None;
     let mut refused = Vec::new();
-    for question in QUESTIONS {
-        match dump(question) {
-            Ok(found) => sockets.extend(found),
-            Err(error) => refused.push(format!("{} by sock_diag: {error}", question.transport)),
+    match Kernel::open(NETLINK_SOCK_DIAG) {
+        Ok(mut kernel) => {
+            for question in QUESTIONS {
+                match dump(&mut kernel, question) {
+                    Ok(mut found) => {
+                        sockets.sockets.append(&mut found.sockets);
+                        sockets.raw.append(&mut found.raw);
+                    }
+                    // Without the module raw_diag.
+                    Err(error) if question.name == "raw" && error.raw_os_error() == Some(libc::ENOENT) => {
+                        raw.get_or_insert_with(raw_tables);
+                    }
+                    Err(error) => refused.push(format!("{} by sock_diag: {error}", question.name)),
+                }
+            }
         }
+        Err(error) => refused.push(format!("sock_diag: {error}")),
     }
+    sockets.raw.extend(raw.unwrap_or_default());
     let mut state =
         network::state().map_err(|error| VisitError::Failed(format!("netlink: list interfaces: {error}")))?;
     refused.extend(state.refused.drain(..).map(|(what, cause)| format!("{what}: {cause}")));
@@ -199,36 +213,33 @@ fn look(limits: Limits) -> Result<View, VisitError> {
         cause: format!("its tools were not done within {:?}", limits.filter),
         settled_by: "`nft list ruleset` by hand, as root",
     };
-    Ok(View { sockets, state, filter: Filter { dump: None, missing: vec![unread] }, refused })
+    Ok(View {
+        sockets: sockets.sockets,
+        raw: sockets.raw,
+        state,
+        filter: Filter { dump: None, missing: vec![unread] },
+        refused,
+    })
 }
 
-fn dump(question: Question) -> std::io::Result<Vec<KernelSocket>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut dump = Dump::new(question);
-    for _ in 0..REPEATS {
-        dump = Dump::new(question);
-        socket.send(&question.request(), 0)?;
-        loop {
-            let (datagram, _) = socket.recv_from_full()?;
-            match dump.read(&datagram) {
-                Progress::More => {}
-                Progress::Done => break,
-                Progress::Failed(code) => return Err(std::io::Error::from_raw_os_error(code)),
-            }
-        }
-        if !dump.interrupted {
-            break;
-        }
-    }
-    Ok(dump.sockets)
+fn dump(kernel: &mut Kernel, question: Question) -> std::io::Result<Found> {
+    let mut found = Found::default();
+    kernel.dump(SOCK_DIAG_BY_FAMILY, &question.request(), |message| match message {
+        Some((_, body)) => question.read(body, &mut found),
+        None => found = Found::default(),
+    })?;
+    Ok(found)
+}
+
+fn raw_tables() -> Vec<KernelRaw> {
+    let table = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let mut found = proc_text::raw_sockets(&table("raw"), false);
+    found.extend(proc_text::raw_sockets(&table("raw6"), true));
+    found
 }
 
 /// Of the calling thread; `/proc/self` would be the main thread's.
 pub const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
-/// Dumps that a busy table interrupted; the last one counts even so.
-const REPEATS: usize = 4;
 /// Threads that may hang before no more are started in their stead.
 const MOST_HUNG: usize = 4;
 /// Threads at a time: more would wait for each other in the kernel (the lock of rtnetlink is one for all).

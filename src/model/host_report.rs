@@ -33,6 +33,12 @@ pub struct HostReport {
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
     pub listeners: Vec<Listener>,
+    /// Processes that own listeners and raw sockets; [`Listener::pid`] refers to them. Empty when the source does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+    /// Sockets that see packets beside the ports: they answer without being bound to one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw_sockets: Vec<RawSocket>,
     #[serde(default)]
     pub containers: Vec<Container>,
     #[serde(default)]
@@ -121,6 +127,10 @@ pub struct Namespace {
     /// Pids of some processes inside, lowest first, at most eight.
     #[serde(default)]
     pub pids: Vec<u32>,
+    /// What keeps it alive: `process`, `thread`, `descriptor of PID`, `mount PATH`, `mount PATH (seen by PID)`; empty when
+    /// the source does not say. Without `process` nothing runs inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
     /// What decides about packets inside; `null` when the source does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<super::NetworkState>,
@@ -165,6 +175,80 @@ pub struct Listener {
     /// UDP only: looks like the socket of a client (ephemeral port, wildcard, no privileged service) and not of a server.
     #[serde(default)]
     pub likely_client: bool,
+    /// TCP only; `null` when the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_queue: Option<AcceptQueue>,
+    /// Of a socket that waits for its first connection: the unit or program that it would start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<String>,
+}
+
+/// Connections that wait to be accepted. A full queue looks from outside like a filter: the kernel drops what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptQueue {
+    pub length: u32,
+    pub backlog: u32,
+}
+
+impl AcceptQueue {
+    /// The kernel takes one connection more than the backlog (sk_acceptq_is_full in include/net/sock.h).
+    pub const fn is_full(self) -> bool {
+        self.length > self.backlog
+    }
+}
+
+/// A process that owns sockets: what a break-in there would be worth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Owner {
+    pub pid: u32,
+    pub name: String,
+    /// Program and options; what may be a secret is `***`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// Effective capabilities by name, `all` for every one that the kernel knows. `null`: not known.
+    #[serde(default)]
+    pub capabilities: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_new_privileges: Option<bool>,
+    /// `disabled`, `strict`, `filter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<String>,
+}
+
+/// A raw or packet socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawSocket {
+    pub kind: RawKind,
+    /// IP protocol of a raw socket (1 ICMP, 58 ICMPv6, 255 only sends), EtherType of a packet socket (3: every one, 0: it
+    /// only sends).
+    pub protocol: u16,
+    /// Of a raw socket: it is IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Interface that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    pub namespace: String,
+    #[serde(default)]
+    pub pid: Option<u32>,
+    #[serde(default)]
+    pub process: Option<String>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// raw(7) or packet(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawKind {
+    /// IP packets of one protocol.
+    Raw,
+    /// Frames of an interface, before any packet filter but tc and XDP.
+    Packet,
 }
 
 fn host_namespace() -> String {
@@ -193,6 +277,21 @@ pub struct Container {
     pub host_network: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privileged: Option<bool>,
+    /// Capabilities beyond what engines give by default, by name; `all` for every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_capabilities: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_new_privileges: Option<bool>,
+    /// `default`, `unconfined`, `custom`; from the kernel's word alone `filter` or `disabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<String>,
+    /// AppArmor profile or SELinux label that it runs under; `unconfined`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_label: Option<String>,
+    /// Sockets of container engines that are mounted into it, by their path on the host: whoever is inside commands the
+    /// engine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engine_sockets: Vec<String>,
 }
 
 /// A port that an engine publishes on the host for a container; it may have no socket on the host at all.
@@ -211,7 +310,7 @@ pub struct PublishedPort {
     /// Name, else short id, of the container.
     #[serde(default)]
     pub container: Option<String>,
-    /// Where this is known from: `engine`, `docker-proxy`.
+    /// Where this is known from: `engine`, `docker-proxy`, `ipvs`, or the program that holds the port for a container.
     pub source: String,
 }
 
@@ -225,4 +324,10 @@ pub struct OperatingSystem {
     /// `uname -r`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Day on which the vendor's general support of this release ends (RFC 3339 date); absent when it is not known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_of_support: Option<String>,
+    /// Whether it was supported when the report was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supported: Option<bool>,
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::escape;
 use super::layout::{BOLD, Columns, DIM, PLAIN, TableStyle};
 use super::table::owner_text;
-use crate::model::host_report::{HOST_NAMESPACE, HostReport, Listener};
+use crate::model::host_report::{AcceptQueue, HOST_NAMESPACE, HostReport, Listener, RawKind};
 
 /// Writes the whole report.
 pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
@@ -13,6 +13,9 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
     let mut title = style.paint(BOLD, &escape::text(name, 80));
     if let Some(os) = &report.os {
         title.push_str(&format!("  {}", escape::text(&os.pretty_name, 80)));
+        if let (Some(end), Some(false)) = (&os.end_of_support, os.supported) {
+            title.push_str(&format!(" (support ended {})", escape::text(end, 10)));
+        }
     }
     title.push_str(&format!("  by {}", report.source.as_str()));
     writeln!(to, "{title}")?;
@@ -34,6 +37,8 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
         }
         columns.write(style, to)?;
     }
+    write_raw(report, style, to)?;
+    write_containers(report, style, to)?;
     if !report.published.is_empty() {
         writeln!(to, "{}", style.paint(BOLD, "published ports"))?;
         for port in &report.published {
@@ -67,6 +72,58 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
     writeln!(to, "{servers} listeners in {} namespaces", report.namespaces.len().max(1))
 }
 
+/// Sockets that see packets beside the ports, one line an owner.
+fn write_raw(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    if report.raw_sockets.is_empty() {
+        return Ok(());
+    }
+    writeln!(to, "{}", style.paint(BOLD, "raw and packet sockets"))?;
+    let mut lines: Vec<String> = Vec::new();
+    for socket in &report.raw_sockets {
+        let kind = match socket.kind {
+            RawKind::Raw => format!("raw, IP protocol {}", socket.protocol),
+            RawKind::Packet => format!("packet, EtherType 0x{:04x}", socket.protocol),
+        };
+        let device =
+            socket.device.as_deref().map(|device| format!(" on {}", escape::text(device, 20))).unwrap_or_default();
+        let owner = socket.process.as_deref().map_or_else(|| "unknown".to_owned(), |name| escape::text(name, 60));
+        let pid = socket.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
+        lines.push(format!("  {kind}{device} in {}: {owner}{pid}", escape::text(&socket.namespace, 80)));
+    }
+    lines.dedup();
+    lines.iter().try_for_each(|line| writeln!(to, "{line}"))
+}
+
+/// Containers with what makes a break-in there worse.
+fn write_containers(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    if report.containers.is_empty() {
+        return Ok(());
+    }
+    writeln!(to, "{}", style.paint(BOLD, "containers"))?;
+    for container in &report.containers {
+        let name = container.name.clone().unwrap_or_else(|| container.id.chars().take(12).collect());
+        let mut marks = Vec::new();
+        if container.privileged == Some(true) {
+            marks.push("privileged".to_owned());
+        } else if !container.added_capabilities.is_empty() {
+            marks.push(format!("capabilities {}", escape::text(&container.added_capabilities.join(", "), 120)));
+        }
+        if container.host_network {
+            marks.push("host network".to_owned());
+        }
+        if matches!(container.seccomp.as_deref(), Some("unconfined" | "disabled")) && container.privileged != Some(true)
+        {
+            marks.push("no seccomp".to_owned());
+        }
+        marks.extend(container.engine_sockets.iter().map(|path| format!("has {}", escape::text(path, 80))));
+        let marks = if marks.is_empty() { String::new() } else { format!(": {}", marks.join("; ")) };
+        let image =
+            container.image.as_deref().map(|image| format!(" of {}", escape::text(image, 80))).unwrap_or_default();
+        writeln!(to, "  {} ({}){image}{marks}", escape::text(&name, 60), escape::text(&container.engine, 20))?;
+    }
+    Ok(())
+}
+
 fn address_text(listener: &Listener) -> String {
     let mut text = listener.address.to_string();
     if let Some(device) = &listener.device {
@@ -80,8 +137,13 @@ fn address_text(listener: &Listener) -> String {
 
 fn owner_with_marks(listener: &Listener) -> String {
     let mut text = owner_text(listener);
-    if listener.socket_activated {
-        text.push_str(" (socket-activated)");
+    match (&listener.starts, listener.socket_activated) {
+        (Some(program), _) => text.push_str(&format!(" (would start {})", escape::text(program, 80))),
+        (None, true) => text.push_str(" (socket-activated)"),
+        (None, false) => {}
+    }
+    if listener.accept_queue.is_some_and(AcceptQueue::is_full) {
+        text.push_str(" (accept queue full)");
     }
     if listener.likely_client {
         text.push_str(" (client)");

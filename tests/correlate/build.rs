@@ -150,6 +150,8 @@ impl Inside {
             addresses: self.addresses.iter().map(|text| host_address(text)).collect(),
             namespaces: self.namespaces.iter().map(|text| namespace(text)).collect(),
             listeners: listeners.iter().map(|text| listener(text)).collect(),
+            owners: Vec::new(),
+            raw_sockets: Vec::new(),
             containers: Vec::new(),
             published: self.published.iter().map(|text| published(text)).collect(),
             os: None,
@@ -223,6 +225,7 @@ fn namespace(text: &str) -> Namespace {
         addresses,
         container: words.key("container").map(str::to_owned),
         pids: Vec::new(),
+        held_by: Vec::new(),
         network: None,
     }
 }
@@ -246,6 +249,8 @@ pub fn listener(text: &str) -> Listener {
         container: key("container"),
         socket_activated: words.has("activated"),
         likely_client: words.has("client"),
+        accept_queue: None,
+        starts: None,
     }
 }
 

@@ -55,6 +55,8 @@ impl Draft {
             addresses: Vec::new(),
             namespaces: self.namespaces,
             listeners: self.listeners,
+            owners: Vec::new(),
+            raw_sockets: Vec::new(),
             containers: Vec::new(),
             published: Vec::new(),
             os: None,

@@ -46,6 +46,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<HostReport, ListingError> 
                 addresses: Vec::new(),
                 container: None,
                 pids: Vec::new(),
+                held_by: Vec::new(),
                 network: None,
             });
             namespace.pids.extend(listener.pid);

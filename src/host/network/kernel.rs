@@ -56,11 +56,10 @@ impl Kernel {
                 }
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(interrupted),
-                    NLMSG_ERROR => {
+                    // The end of a dump may bear an error, too.
+                    NLMSG_DONE | NLMSG_ERROR => {
                         let code = wire::u32_at(message.body, 0).map_or(0, u32::cast_signed);
-                        // Code 0 acknowledges.
-                        return if code == 0 { Ok(interrupted) } else { Err(io::Error::from_raw_os_error(-code)) };
+                        return if code >= 0 { Ok(interrupted) } else { Err(io::Error::from_raw_os_error(-code)) };
                     }
                     kind => take(kind, message.body),
                 }

@@ -4,7 +4,7 @@ use super::wire;
 
 macro_rules! recorded {
     ($name:literal) => {
-        include_str!(concat!("../../../tests/data/host/netlink/", $name, ".hex"))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/host/netlink/", $name, ".hex"))
     };
 }
 pub(in crate::host) use recorded;

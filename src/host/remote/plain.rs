@@ -66,6 +66,7 @@ pub fn assemble(sections: &Sections, probe: &Probe, name: &str, collected_at: St
         addresses: addresses(&network).map(|address| address.address).collect(),
         container: None,
         pids: Vec::new(),
+        held_by: Vec::new(),
         network: None,
     };
     gaps.extend(other_namespaces(sections, namespace.inode));
@@ -148,6 +149,8 @@ fn network(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> NetworkSt
             read.entries("routes-4", "IPv4 routes", |text| ip_json::routes(text, false)),
             read.entries("routes-6", "IPv6 routes", |text| ip_json::routes(text, true)),
         ),
+        // `bpftool` is seldom there, and needs root.
+        bpf: Vec::new(),
         policy_rules: {
             let mut rules = read.entries("rules-4", "IPv4 policy rules", |text| ip_json::rules(text, false));
             rules.extend(read.entries("rules-6", "IPv6 policy rules", |text| ip_json::rules(text, true)));
