@@ -7,6 +7,7 @@
 //!
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
 //!   ([`index`], [`lookup`]).
+//! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print; [`dump`]: all dumps of a host as one ruleset.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
 //! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
@@ -16,11 +17,14 @@
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+pub mod dump;
 pub mod evaluate;
 pub mod fields;
 pub mod fix;
 pub mod host_path;
 pub mod index;
+pub mod ipset;
+pub mod iptables;
 pub mod lookup;
 pub mod packet;
 pub mod routing;
