@@ -158,7 +158,6 @@ fn network(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> NetworkSt
         },
         neighbours: read.entries("neighbours", "neighbours", ip_json::neighbours),
         sysctls: sysctls(&sections.text("sysctls").unwrap_or_default()),
-        bpf: Vec::new(),
         firewall: firewall(sections, probe, gaps),
     }
 }
