@@ -227,7 +227,8 @@ impl<'a> Scene<'a> {
                 self.address_type(packet.destination, of_input_interface, packet)
             }
             Field::FibSourceType { of_input_interface } => self.address_type(packet.source, of_input_interface, packet),
-            Field::FibSourceInterface => match &packet.input {
+            Field::FibSourceInterfaceByMark if packet.mark != Some(0) => unknown("the way back of a packet with a mark"),
+            Field::FibSourceInterface | Field::FibSourceInterfaceByMark => match &packet.input {
                 Device::Name(input) => match self.router.returns_by(packet.source, packet.destination, input) {
                     Ok(returns) => Value::Number(u128::from(returns)),
                     Err(what) => Value::Unknown(what),

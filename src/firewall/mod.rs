@@ -7,6 +7,7 @@
 //!
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
 //!   ([`index`], [`lookup`]).
+//! - [`nft`]: reads `nft -j list ruleset`.
 //! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print; [`dump`]: all dumps of a host as one ruleset.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
@@ -26,6 +27,7 @@ pub mod index;
 pub mod ipset;
 pub mod iptables;
 pub mod lookup;
+pub mod nft;
 pub mod packet;
 pub mod routing;
 pub mod rules;

@@ -72,7 +72,8 @@ pub struct BaseChain {
     /// Lower is asked first.
     pub priority: i32,
     pub policy: Policy,
-    /// Interfaces of an ingress or egress chain.
+    /// Interfaces of an ingress or egress chain. Empty for such a chain: not told (nft 1.0.6 leaves them out of its JSON),
+    /// it may be any.
     pub devices: Vec<String>,
 }
 
@@ -253,7 +254,8 @@ pub enum Field {
     IpHeaderLength,
     IpId,
     IpFragmentOffset,
-    /// `tcp sport`, `udp sport`, `th sport`: the transport it is for, `None` for any.
+    /// `tcp sport`, `udp sport`, `th sport`: the transport it is for, `None` for any. Nothing keeps `th` from packets without
+    /// ports: of ICMP it reads type and code (source) and the checksum (destination).
     SourcePort(Option<Transport>),
     DestinationPort(Option<Transport>),
     TcpFlags,
@@ -294,6 +296,8 @@ pub enum Field {
     /// `fib saddr . iif oif`: whether the way back leaves by the input interface; 0 when it does not (rp_filter's
     /// question, also `-m rpfilter`).
     FibSourceInterface,
+    /// `fib saddr . mark . iif oif`: the same, with the packet's mark in the question (policy rules may ask for it).
+    FibSourceInterfaceByMark,
     /// `-m owner`, `meta skuid`: packets from outside have no owner.
     SocketOwner,
     SocketGroup,
@@ -391,6 +395,7 @@ pub struct Translation {
     pub to: TranslationTarget,
     pub ports: Ports,
     /// `random`, `persistent`, `fully-random`: which of several targets is taken is not known; noted, not evaluated.
+    /// `netmap`: of a target that is a prefix (a range, or data of a map) the host bits are those of the old address.
     pub flags: Vec<String>,
 }
 

@@ -1,0 +1,425 @@
+//! What a rule looks at: fields of the packet, its connection and its way, and arithmetic with them.
+
+use serde_json::{Map, Value};
+
+use super::value::{self, Kind};
+use super::{render, sets};
+use crate::firewall::ruleset::{Datum, Expression, Family, Field, Match, Operator, Pattern};
+use crate::model::Transport;
+
+/// What the rule's matches so far say about the packet: raw payload expressions depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    pub(super) ipv6: Option<bool>,
+    pub(super) protocol: Option<u128>,
+}
+
+impl Known {
+    pub(super) fn of_table(family: Family) -> Self {
+        let ipv6 = match family {
+            Family::Ip => Some(false),
+            Family::Ip6 => Some(true),
+            Family::Arp | Family::Bridge | Family::Inet | Family::Netdev => None,
+        };
+        Self { ipv6, protocol: None }
+    }
+
+    /// Whatever comes after this match in the rule is about packets that pass it.
+    pub(super) fn learn(&mut self, passed: &Match) {
+        let Expression::Field(field) = passed.left else { return };
+        match field {
+            Field::IpSource | Field::IpDestination | Field::IpProtocol => self.ipv6 = Some(false),
+            Field::Ip6Source | Field::Ip6Destination | Field::Ip6NextHeader => self.ipv6 = Some(true),
+            _ => {}
+        }
+        let (Operator::Equal, Pattern::Exactly(Datum::Number(value))) = (passed.operator, &passed.right) else {
+            return;
+        };
+        match (field, value) {
+            (Field::NetworkFamily, 2) | (Field::EtherType, 0x0800) => self.ipv6 = Some(false),
+            (Field::NetworkFamily, 10) | (Field::EtherType, 0x86dd) => self.ipv6 = Some(true),
+            (Field::TransportProtocol, protocol) => self.protocol = Some(*protocol),
+            _ => {}
+        }
+    }
+}
+
+/// An expression; values in it are written as those of `kinds` (numbers where nothing is known).
+pub(super) fn read(known: Known, kinds: &[Kind], value: &Value) -> Expression {
+    found(known, kinds, value).unwrap_or_else(|| Expression::Unknown(render::expression(value)))
+}
+
+fn found(known: Known, kinds: &[Kind], value: &Value) -> Option<Expression> {
+    let Some(object) = value.as_object() else {
+        let [kind] = kinds else { return None };
+        return value::datum(*kind, value).map(Expression::Value);
+    };
+    let (name, body) = object.iter().next().filter(|_| object.len() == 1)?;
+    match name.as_str() {
+        "payload" => payload(known, body.as_object()?),
+        "meta" => meta(body.get("key").unwrap_or(body).as_str()?).map(Expression::Field),
+        "ct" => connection(body.as_object()?).map(Expression::Field),
+        "fib" => fib(body).map(Expression::Field),
+        "rt" => (body.get("key")?.as_str()? == "classid").then_some(Expression::Field(Field::RoutingRealm)),
+        "socket" => {
+            (body.get("key")?.as_str()? == "transparent").then_some(Expression::Field(Field::SocketTransparent))
+        }
+        "concat" => {
+            let parts = body.as_array()?;
+            let kind = |at: usize| kinds.get(at).copied().unwrap_or(Kind::Number(128));
+            let parts = parts.iter().enumerate().map(|(at, part)| read(known, &[kind(at)], part));
+            Some(Expression::Concatenation(parts.collect()))
+        }
+        "map" => {
+            let key = read(known, &[Kind::Unknown], body.get("key")?);
+            let map = sets::reference(&Kind::of_parts(&key), kinds, body.get("data")?)?;
+            Some(Expression::Map { key: Box::new(key), map })
+        }
+        "&" => folded(known, kinds, body, Expression::And),
+        "|" => folded(known, kinds, body, Expression::Or),
+        "^" => folded(known, kinds, body, Expression::Xor),
+        "<<" => folded(known, &[Kind::Number(128)], body, Expression::ShiftLeft),
+        ">>" => folded(known, &[Kind::Number(128)], body, Expression::ShiftRight),
+        _ => None,
+    }
+}
+
+/// `a & b`; later versions of nft list all operands of a chain of one operator.
+fn folded(
+    known: Known,
+    kinds: &[Kind],
+    operands: &Value,
+    join: fn(Box<Expression>, Box<Expression>) -> Expression,
+) -> Option<Expression> {
+    let (first, rest) = operands.as_array()?.split_first()?;
+    if rest.is_empty() {
+        return None;
+    }
+    let left = read(known, kinds, first);
+    // The right side is written as the left side is: `ip saddr & 255.255.0.0`, `meta mark & 0xff`.
+    let kind = match Kind::of(&left) {
+        Kind::Unknown => kinds.first().copied().filter(|kind| *kind != Kind::Unknown).unwrap_or(Kind::Number(128)),
+        kind => kind,
+    };
+    Some(rest.iter().fold(left, |all, operand| {
+        let operand = match value::number(kind, operand) {
+            Some(number) => Expression::Value(Datum::Number(number)),
+            None if operand.is_array() => match value::number(Kind::TcpFlags, operand) {
+                Some(number) => Expression::Value(Datum::Number(number)),
+                None => Expression::Unknown(render::expression(operand)),
+            },
+            None => read(known, &[kind], operand),
+        };
+        join(Box::new(all), Box::new(operand))
+    }))
+}
+
+fn meta(key: &str) -> Option<Field> {
+    Some(match key {
+        "iif" | "iifname" => Field::InputInterface,
+        "oif" | "oifname" => Field::OutputInterface,
+        "ibrname" | "ibridgename" | "ibriport" => Field::InputBridge,
+        "obrname" | "obridgename" | "obriport" => Field::OutputBridge,
+        "l4proto" => Field::TransportProtocol,
+        "nfproto" => Field::NetworkFamily,
+        "protocol" => Field::EtherType,
+        "mark" => Field::Mark,
+        "pkttype" => Field::PacketType,
+        "length" => Field::Length,
+        "skuid" => Field::SocketOwner,
+        "skgid" => Field::SocketGroup,
+        "rtclassid" => Field::RoutingRealm,
+        // Group, kind, hardware type, priority, cpu, time, cgroup, random: not in the report.
+        _ => return None,
+    })
+}
+
+fn connection(body: &Map<String, Value>) -> Option<Field> {
+    let key = body.get("key")?.as_str()?;
+    let reply = match body.get("dir").map(Value::as_str) {
+        None => {
+            return Some(match key {
+                "state" => Field::ConnectionState,
+                "status" => Field::ConnectionStatus,
+                "mark" => Field::ConnectionMark,
+                "direction" => Field::ConnectionDirection,
+                "protocol" => Field::OriginalProtocol,
+                _ => return None,
+            });
+        }
+        Some(Some("original")) => false,
+        Some(Some("reply")) => true,
+        Some(_) => return None,
+    };
+    Some(match (key, reply) {
+        ("saddr" | "ip saddr" | "ip6 saddr", false) => Field::OriginalSource,
+        ("daddr" | "ip daddr" | "ip6 daddr", false) => Field::OriginalDestination,
+        ("proto-src", false) => Field::OriginalSourcePort,
+        ("proto-dst", false) => Field::OriginalDestinationPort,
+        // Both directions have the same one.
+        ("protocol", _) => Field::OriginalProtocol,
+        ("saddr" | "ip saddr" | "ip6 saddr", true) => Field::ReplySource,
+        ("daddr" | "ip daddr" | "ip6 daddr", true) => Field::ReplyDestination,
+        ("proto-src", true) => Field::ReplySourcePort,
+        ("proto-dst", true) => Field::ReplyDestinationPort,
+        _ => return None,
+    })
+}
+
+fn fib(body: &Value) -> Option<Field> {
+    let mut flags: Vec<&str> = match body.get("flags")? {
+        Value::String(flag) => vec![flag],
+        Value::Array(flags) => flags.iter().map(Value::as_str).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    flags.sort_unstable();
+    match (body.get("result")?.as_str()?, flags.as_slice()) {
+        ("type", ["daddr"]) => Some(Field::FibDestinationType { of_input_interface: false }),
+        ("type", ["daddr", "iif"]) => Some(Field::FibDestinationType { of_input_interface: true }),
+        ("type", ["saddr"]) => Some(Field::FibSourceType { of_input_interface: false }),
+        ("type", ["iif", "saddr"]) => Some(Field::FibSourceType { of_input_interface: true }),
+        // `check` is what later versions print for `oif exists`.
+        ("oif" | "check", ["iif", "saddr"]) => Some(Field::FibSourceInterface),
+        ("oif" | "check", ["iif", "mark", "saddr"]) => Some(Field::FibSourceInterfaceByMark),
+        _ => None,
+    }
+}
+
+fn payload(known: Known, body: &Map<String, Value>) -> Option<Expression> {
+    if let Some(base) = body.get("base") {
+        let number = |key| body.get(key)?.as_u64()?.try_into().ok();
+        return raw(known, base.as_str()?, number("offset")?, number("len")?);
+    }
+    header(body.get("protocol")?.as_str()?, body.get("field")?.as_str()?).map(Expression::Field)
+}
+
+fn header(protocol: &str, field: &str) -> Option<Field> {
+    Some(match (protocol, field) {
+        ("ether", "saddr") => Field::EtherSource,
+        ("ether", "daddr") => Field::EtherDestination,
+        ("ether", "type") => Field::EtherType,
+        ("ip", "saddr") => Field::IpSource,
+        ("ip", "daddr") => Field::IpDestination,
+        ("ip", "protocol") => Field::IpProtocol,
+        ("ip", "ttl") => Field::IpTtl,
+        ("ip", "length") => Field::IpLength,
+        ("ip", "dscp") => Field::IpDscp,
+        ("ip", "version") => Field::IpVersion,
+        ("ip", "hdrlength") => Field::IpHeaderLength,
+        ("ip", "id") => Field::IpId,
+        ("ip", "frag-off") => Field::IpFragmentOffset,
+        ("ip6", "saddr") => Field::Ip6Source,
+        ("ip6", "daddr") => Field::Ip6Destination,
+        ("ip6", "nexthdr") => Field::Ip6NextHeader,
+        ("ip6", "hoplimit") => Field::Ip6HopLimit,
+        ("tcp", "sport") => Field::SourcePort(Some(Transport::Tcp)),
+        ("tcp", "dport") => Field::DestinationPort(Some(Transport::Tcp)),
+        ("tcp", "flags") => Field::TcpFlags,
+        ("tcp", "sequence") => Field::TcpSequence,
+        ("tcp", "window") => Field::TcpWindow,
+        ("udp", "sport") => Field::SourcePort(Some(Transport::Udp)),
+        ("udp", "dport") => Field::DestinationPort(Some(Transport::Udp)),
+        ("udp", "length") => Field::UdpLength,
+        ("th", "sport") => Field::SourcePort(None),
+        ("th", "dport") => Field::DestinationPort(None),
+        ("icmp", "type") => Field::IcmpType,
+        ("icmp", "code") => Field::IcmpCode,
+        ("icmpv6", "type") => Field::Icmp6Type,
+        ("icmpv6", "code") => Field::Icmp6Code,
+        _ => return None,
+    })
+}
+
+/// `@nh,96,32`: bits of a header. A field of the model when it lies within one.
+fn raw(known: Known, base: &str, offset: u32, length: u32) -> Option<Expression> {
+    let end = offset.checked_add(length)?;
+    let header = raw_header(known, base)?;
+    let (start, width, field) =
+        *header.iter().find(|(start, width, _)| length > 0 && *start <= offset && end <= start + width)?;
+    let mut expression = Expression::Field(field);
+    if end < start + width {
+        expression = Expression::ShiftRight(Box::new(expression), constant((start + width - end).into()));
+    }
+    if offset > start {
+        expression = Expression::And(Box::new(expression), constant((1 << length) - 1));
+    }
+    Some(expression)
+}
+
+fn constant(value: u128) -> Box<Expression> {
+    Box::new(Expression::Value(Datum::Number(value)))
+}
+
+/// Fields of a header with their place in it, in bits.
+fn raw_header(known: Known, base: &str) -> Option<&'static [(u32, u32, Field)]> {
+    const ETHER: &[(u32, u32, Field)] =
+        &[(0, 48, Field::EtherDestination), (48, 48, Field::EtherSource), (96, 16, Field::EtherType)];
+    const IP: &[(u32, u32, Field)] = &[
+        (0, 4, Field::IpVersion),
+        (4, 4, Field::IpHeaderLength),
+        (8, 6, Field::IpDscp),
+        (16, 16, Field::IpLength),
+        (32, 16, Field::IpId),
+        (48, 16, Field::IpFragmentOffset),
+        (64, 8, Field::IpTtl),
+        (72, 8, Field::IpProtocol),
+        (96, 32, Field::IpSource),
+        (128, 32, Field::IpDestination),
+    ];
+    const IP6: &[(u32, u32, Field)] = &[
+        (48, 8, Field::Ip6NextHeader),
+        (56, 8, Field::Ip6HopLimit),
+        (64, 128, Field::Ip6Source),
+        (192, 128, Field::Ip6Destination),
+    ];
+    const TCP: &[(u32, u32, Field)] = &[
+        (0, 16, Field::SourcePort(Some(Transport::Tcp))),
+        (16, 16, Field::DestinationPort(Some(Transport::Tcp))),
+        (32, 32, Field::TcpSequence),
+        (104, 8, Field::TcpFlags),
+        (112, 16, Field::TcpWindow),
+    ];
+    const UDP: &[(u32, u32, Field)] = &[
+        (0, 16, Field::SourcePort(Some(Transport::Udp))),
+        (16, 16, Field::DestinationPort(Some(Transport::Udp))),
+        (32, 16, Field::UdpLength),
+    ];
+    const ICMP: &[(u32, u32, Field)] = &[(0, 8, Field::IcmpType), (8, 8, Field::IcmpCode)];
+    const ICMP6: &[(u32, u32, Field)] = &[(0, 8, Field::Icmp6Type), (8, 8, Field::Icmp6Code)];
+    const ANY: &[(u32, u32, Field)] = &[(0, 16, Field::SourcePort(None)), (16, 16, Field::DestinationPort(None))];
+
+    Some(match (base, known.ipv6, known.protocol) {
+        ("ll", ..) => ETHER,
+        ("nh", Some(false), _) => IP,
+        ("nh", Some(true), _) => IP6,
+        ("th", _, Some(6)) => TCP,
+        ("th", _, Some(17)) => UDP,
+        ("th", _, Some(1)) => ICMP,
+        ("th", _, Some(58)) => ICMP6,
+        ("th", _, None) => ANY,
+        _ => return None,
+    })
+}
+
+/// Headers that an expression needs and that the model has no field for: `sctp dport` is asked of SCTP packets only, so
+/// that other packets have a definite answer. nft checks the same before it reads the payload.
+pub(super) fn needs(family: Family, value: &Value, into: &mut Vec<Match>) {
+    match value {
+        Value::Object(object) => {
+            for (name, body) in object {
+                match name.as_str() {
+                    "payload" => {
+                        match (body.get("protocol").map(Value::as_str), body.get("field").map(Value::as_str)) {
+                            (Some(Some(protocol)), Some(Some(field))) if header(protocol, field).is_none() => {
+                                need(family, protocol, into);
+                            }
+                            _ => {}
+                        }
+                    }
+                    "tcp option" => need(family, "tcp", into),
+                    "ip option" => need(family, "ip", into),
+                    "exthdr" => need(family, "ip6", into),
+                    // Data of sets names no headers.
+                    "set" | "data" => {}
+                    _ => needs(family, body, into),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| needs(family, value, into)),
+        _ => {}
+    }
+}
+
+fn need(family: Family, protocol: &str, into: &mut Vec<Match>) {
+    let (field, number) = match protocol {
+        "ip" | "ip6" => match (family, protocol) {
+            (Family::Bridge | Family::Netdev, "ip") => (Field::EtherType, 0x0800),
+            (Family::Bridge | Family::Netdev, _) => (Field::EtherType, 0x86dd),
+            (_, "ip") => (Field::NetworkFamily, 2),
+            _ => (Field::NetworkFamily, 10),
+        },
+        "tcp" => (Field::TransportProtocol, 6),
+        "udp" => (Field::TransportProtocol, 17),
+        "icmp" => (Field::TransportProtocol, 1),
+        "icmpv6" => (Field::TransportProtocol, 58),
+        "sctp" => (Field::TransportProtocol, 132),
+        "dccp" => (Field::TransportProtocol, 33),
+        "udplite" => (Field::TransportProtocol, 136),
+        "ah" => (Field::TransportProtocol, 51),
+        "esp" => (Field::TransportProtocol, 50),
+        "comp" => (Field::TransportProtocol, 108),
+        "igmp" => (Field::TransportProtocol, 2),
+        _ => return,
+    };
+    let right = Pattern::Exactly(Datum::Number(number));
+    let needed = Match { left: Expression::Field(field), operator: Operator::Equal, right };
+    if !into.contains(&needed) {
+        into.push(needed);
+    }
+}
+
+/// Whether an answer may depend on something that is not known.
+pub(super) fn has_unknown(expression: &Expression) -> bool {
+    match expression {
+        Expression::Unknown(_) => true,
+        Expression::Field(_) | Expression::Value(_) => false,
+        Expression::And(left, right)
+        | Expression::Or(left, right)
+        | Expression::Xor(left, right)
+        | Expression::ShiftLeft(left, right)
+        | Expression::ShiftRight(left, right) => has_unknown(left) || has_unknown(right),
+        Expression::Concatenation(parts) => parts.iter().any(has_unknown),
+        Expression::Map { key, .. } => has_unknown(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn raw_of(known: Known, text: (&str, u32, u32)) -> Expression {
+        read(known, &[], &json!({"payload": {"base": text.0, "offset": text.1, "len": text.2}}))
+    }
+
+    #[test]
+    fn raw_payload_becomes_the_field_it_lies_in() {
+        let ip = Known { ipv6: Some(false), protocol: None };
+        assert_eq!(raw_of(ip, ("nh", 96, 32)), Expression::Field(Field::IpSource));
+        assert_eq!(raw_of(ip, ("nh", 72, 8)), Expression::Field(Field::IpProtocol));
+        // The upper 24 bits of the source.
+        assert_eq!(
+            raw_of(ip, ("nh", 96, 24)),
+            Expression::ShiftRight(Box::new(Expression::Field(Field::IpSource)), constant(8))
+        );
+        // Its lowest byte.
+        assert_eq!(
+            raw_of(ip, ("nh", 120, 8)),
+            Expression::And(Box::new(Expression::Field(Field::IpSource)), constant(0xff))
+        );
+        let ip6 = Known { ipv6: Some(true), protocol: Some(6) };
+        assert_eq!(raw_of(ip6, ("nh", 192, 128)), Expression::Field(Field::Ip6Destination));
+        assert_eq!(raw_of(ip6, ("th", 104, 8)), Expression::Field(Field::TcpFlags));
+    }
+
+    #[test]
+    fn raw_payload_of_unknown_headers_is_unknown() {
+        let nothing = Known::default();
+        for place in [("nh", 96, 32), ("th", 104, 8), ("th", 0, 32), ("ih", 0, 8), ("th", u32::MAX, 8), ("ll", 0, 0)] {
+            assert!(matches!(raw_of(nothing, place), Expression::Unknown(_)), "{place:?}");
+        }
+        // Two fields at once.
+        assert!(matches!(raw_of(Known::of_table(Family::Ip), ("nh", 96, 64)), Expression::Unknown(_)));
+    }
+
+    #[test]
+    fn many_operands_are_joined_from_the_left() {
+        let text = json!({"|": [{"meta": {"key": "mark"}}, 1, 2]});
+        let mark = Expression::Field(Field::Mark);
+        assert_eq!(
+            read(Known::default(), &[], &text),
+            Expression::Or(Box::new(Expression::Or(Box::new(mark), constant(1))), constant(2))
+        );
+    }
+}
