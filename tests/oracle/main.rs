@@ -7,11 +7,15 @@
     reason = "a test driver: it runs processes, and a failure of its own is a failed test"
 )]
 
+mod bench;
+mod compare;
 mod fixed;
 mod generate;
 mod lab;
+mod regression;
 mod rules;
 mod run;
+mod shrink;
 mod space;
 mod wire;
 

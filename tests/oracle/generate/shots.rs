@@ -17,12 +17,22 @@ pub fn shots(draw: &Draw, ipv6_percent: usize, ports: &[u16]) -> Vec<Shot> {
             let version = if draw.chance(ipv6_percent) { Version::V6 } else { Version::V4 };
             let from = draw.weighted(&[(62, Link::Eth0), (20, Link::Eth1), (14, Link::C2), (4, Link::C3)]);
             let base = draw.pick(&[1100, 20_000, 33_000, 61_000]);
+            let (mut source, mut destination) = (source(draw, version, from), destination(draw, version));
+            // Nobody sends a packet to himself over a wire.
+            while source == destination {
+                destination = self::destination(draw, version);
+            }
+            if ["198.18.67.1", "198.18.68.1"].iter().any(|address| address.parse() == Ok(destination)) {
+                // The kernel answers one source a second about routes that refuse (ip_error), and no setting of a
+                // namespace changes that.
+                source = IpAddr::from([198, 19, draw.between(10, 250) as u8, draw.between(1, 250) as u8]);
+            }
             Shot {
                 from,
                 transport: if draw.chance(68) { Transport::Tcp } else { Transport::Udp },
-                source: source(draw, version, from),
+                source,
                 source_port: base + index as u16,
-                destination: destination(draw, version),
+                destination,
                 destination_port: if draw.chance(90) { draw.pick(ports) } else { draw.pick(PORTS) },
             }
         })
