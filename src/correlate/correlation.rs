@@ -11,8 +11,8 @@ use super::rules::{self, Case, HostCase};
 use super::scope::Asked;
 use super::verdict::Sight;
 use super::{everything, gaps};
-use crate::model::report::{EndpointEntry, Host, HostReportUse, VantageKind};
-use crate::model::{Confidence, Endpoint, Finding, HostReport, Reason, Report, ServiceFacts};
+use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
+use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts};
 
 /// What one host said about itself.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Context<'a> {
     /// Addresses of the scanning machine: what it sees of them goes over `lo` and is never the outside view. Empty
     /// when the scan was made elsewhere.
     pub own_addresses: &'a [IpAddr],
+    /// Makes a report's rules ready to be asked; `None` where it has none.
+    pub paths: fn(&HostReport) -> Option<Box<dyn PathModel>>,
 }
 
 /// Joins the views to the report and judges every endpoint. The result can be correlated again: what a correlation
@@ -43,6 +45,15 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
     let asked = Asked::of(&report);
     let ports = SweptPorts::of_scope(&report.run.scope);
     let Join { machines, gaps: mut found_gaps } = join(&report, &asked, inside, &own.addresses);
+    let paths: Vec<Option<Box<dyn PathModel>>> = machines
+        .iter()
+        .map(|joined| {
+            // The later word is nearer to what was seen last.
+            let mut reports: Vec<&HostReport> = joined.machine.reports().collect();
+            reports.reverse();
+            reports.into_iter().find_map(context.paths)
+        })
+        .collect();
     let swept: BTreeSet<IpAddr> = report.hosts.iter().flat_map(swept_addresses).collect();
     let mut placed = hosts::place(std::mem::take(&mut report.hosts), &machines);
     let mut judged = Vec::with_capacity(placed.len());
@@ -50,7 +61,8 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         let Placed { host, machine } = each;
         let joined = machine.map(|place| (&machines[place.index], place.part));
         let surroundings = Surroundings { asked: &asked, ports: &ports, own: &own, swept: &swept, run: &report.run };
-        let judgement = judge_host(host, joined, &surroundings);
+        let path = machine.and_then(|place| paths[place.index].as_deref());
+        let judgement = judge_host(host, joined, path, &surroundings);
         let shown = !each.is_blank();
         if shown {
             judged.push(judgement);
@@ -98,7 +110,7 @@ pub struct Surroundings<'a> {
     pub own: &'a Own,
     /// Every address that answered.
     pub swept: &'a BTreeSet<IpAddr>,
-    pub run: &'a crate::model::report::Run,
+    pub run: &'a Run,
 }
 
 /// What tells the outside view from the view over `lo`.
@@ -119,6 +131,17 @@ impl Own {
             addresses: addresses.into_iter().collect(),
             vantages: names.map(|vantage| vantage.name.clone()).collect(),
         }
+    }
+
+    /// The address from which an entry was seen from outside, as far as the vantages tell.
+    pub fn source_of(&self, entry: &EndpointEntry, run: &Run) -> Option<IpAddr> {
+        if self.sight(entry) == Sight::Own {
+            return None;
+        }
+        let same_family = |source: &&IpAddr| source.is_ipv4() == entry.address.is_ipv4();
+        let named = run.vantages.iter().filter(|vantage| entry.seen_from.contains(&vantage.name));
+        let outside = run.vantages.iter().filter(|vantage| vantage.kind != VantageKind::Own);
+        named.chain(outside).flat_map(|vantage| &vantage.source).find(same_family).copied()
     }
 
     /// From where an entry was seen.
@@ -148,6 +171,8 @@ fn pristine(mut report: Report) -> Report {
             entry.verdict = None;
             entry.listener = None;
             entry.also.clear();
+            entry.intent = None;
+            entry.path.clear();
         }
         let swept = swept_addresses(host);
         if !swept.contains(&host.address)
@@ -176,19 +201,29 @@ fn uses(machines: &[Joined<'_>]) -> Vec<HostReportUse> {
 }
 
 fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceFacts>, own: &Own) -> Vec<Finding> {
-    let case = |entry, judged: &Judged| -> Case<'_> {
-        let entry: &EndpointEntry = entry;
-        let known: Option<&(Confidence, Option<u16>)> = judged.endpoints.get(&endpoint_key(entry));
-        let (confidence, published) = known.copied().unwrap_or((Confidence::Certain, None));
-        let facts = entry.service.as_ref().and_then(|service| facts.get(&service.name));
-        Case { entry, facts, sight: own.sight(entry), confidence, published }
-    };
+    fn case<'a>(
+        entry: &'a EndpointEntry,
+        judged: &'a Judged,
+        facts: &'a BTreeMap<String, ServiceFacts>,
+        own: &Own,
+    ) -> Case<'a> {
+        let known = judged.endpoints.get(&endpoint_key(entry));
+        Case {
+            entry,
+            facts: entry.service.as_ref().and_then(|service| facts.get(&service.name)),
+            sight: own.sight(entry),
+            confidence: known.map_or(Confidence::Certain, |known| known.confidence),
+            published: known.and_then(|known| known.published),
+            answer: known.and_then(|known| known.answer.as_ref()),
+            stakes: known.map(|known| &known.stakes),
+        }
+    }
     let cases: Vec<HostCase<'_>> = hosts
         .iter()
         .zip(judged)
         .map(|(host, judged)| HostCase {
             host,
-            cases: host.endpoints.iter().map(|entry| case(entry, judged)).collect(),
+            cases: host.endpoints.iter().map(|entry| case(entry, judged, facts, own)).collect(),
             floods: &judged.floods,
         })
         .collect();

@@ -9,22 +9,43 @@ use super::expand;
 use super::hosts::Part;
 use super::join::Joined;
 use super::lookup::{self, Seen, group_ports, swept_addresses};
+use super::stakes::{self, Stakes};
 use super::staleness::caveat;
 use super::takes::{Takers, takers};
 use super::verdict::{Inside, Judgement, Look, judge};
+use crate::model::host_report::HOST_NAMESPACE;
 use crate::model::report::{EndpointEntry, Host, VantageKind};
-use crate::model::{Confidence, Endpoint, Evidence, PortState, Reason, Transport, Verdict};
+use crate::model::{
+    Confidence, Endpoint, Evidence, PathAnswer, PathModel, PathQuestion, PortState, Reason, Transport, Verdict,
+};
 
 /// What the rules need beside the host itself.
 #[derive(Debug, Default)]
 pub struct Judged {
     pub floods: Vec<Flood>,
-    /// Confidence of the verdict, and the container's port when the port is published for one.
-    pub endpoints: BTreeMap<Endpoint, (Confidence, Option<u16>)>,
+    pub endpoints: BTreeMap<Endpoint, Facts>,
+}
+
+/// What is known of a judged endpoint beside its entry.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Of the verdict.
+    pub confidence: Confidence,
+    /// The container's port, when the port is published for one.
+    pub published: Option<u16>,
+    /// What the host's own rules do with it.
+    pub answer: Option<PathAnswer>,
+    /// What a break-in behind it would be worth.
+    pub stakes: Stakes,
 }
 
 /// Judges every endpoint of `host`, which is a part of the joined machine where there is one.
-pub fn judge_host(host: &mut Host, joined: Option<(&Joined<'_>, Part)>, around: &Surroundings<'_>) -> Judged {
+pub fn judge_host(
+    host: &mut Host,
+    joined: Option<(&Joined<'_>, Part)>,
+    path: Option<&dyn PathModel>,
+    around: &Surroundings<'_>,
+) -> Judged {
     if let Some((joined, part)) = joined {
         add_entries(host, joined, part, around);
     }
@@ -44,8 +65,16 @@ pub fn judge_host(host: &mut Host, joined: Option<(&Joined<'_>, Part)>, around: 
         let endpoint = entry.endpoint();
         let seen = Seen { state: entry.state, reason: entry.reason, evidence: entry.evidence.clone() };
         let look = Look { endpoint, seen: &seen, sight: around.own.sight(entry) };
+        let answer = path.and_then(|path| {
+            let (joined, _) = joined?;
+            let from = around.own.source_of(entry, around.run)?;
+            // Rules of another namespace are another host's.
+            let own = joined.machine.namespace_of(entry.address) == HOST_NAMESPACE;
+            own.then(|| path.answer(&PathQuestion { to: endpoint, from, iif: None }))
+        });
         let inside = joined.map(|(joined, _)| Inside {
             machine: &joined.machine,
+            answer: answer.as_ref(),
             takers: found(endpoint).unwrap_or_else(Takers::default),
             silent_host: around.asked.is_silent(entry.address),
             udp_answers: udp_answers.contains(&entry.address),
@@ -56,7 +85,20 @@ pub fn judge_host(host: &mut Host, joined: Option<(&Joined<'_>, Part)>, around: 
         if let Some(flood) = flooded.filter(|_| entry.transport == Transport::Tcp && entry.state == PortState::Open) {
             say_flooded(&mut judgement, flood, entry);
         }
-        judged.endpoints.insert(endpoint, (judgement.confidence, judgement.published));
+        let stakes = joined.map(|(joined, _)| stakes::of(&joined.machine, judgement.listener.as_ref()));
+        if let Some(answer) = &answer {
+            entry.intent = Some(answer.intent.to_string());
+            entry.path = super::by_rules::lines(answer);
+        }
+        judged.endpoints.insert(
+            endpoint,
+            Facts {
+                confidence: judgement.confidence,
+                published: judgement.published,
+                answer,
+                stakes: stakes.unwrap_or_default(),
+            },
+        );
         entry.verdict = Some(judgement.verdict);
         entry.listener = judgement.listener;
         entry.also = judgement.reasons;

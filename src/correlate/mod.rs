@@ -10,10 +10,13 @@
 //! - [`hosts`]: the addresses of one machine become one host.
 //! - [`expand`]: the endpoints that a machine's sockets and published ports add.
 //! - [`everything`]: hosts that accept on every port.
-//! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`staleness`] of host reports; [`gaps`] that are left.
+//! - [`by_rules`]: the verdicts that the host's own rules settle.
+//! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
+//!   worth; [`staleness`] of host reports; [`gaps`] that are left.
 //! - [`rules`], [`triage`]: the findings and what to do about them.
 
 pub mod address;
+pub mod by_rules;
 pub mod correlation;
 pub mod everything;
 pub mod expand;
@@ -26,6 +29,7 @@ pub mod machine;
 pub mod remarks;
 pub mod rules;
 pub mod scope;
+pub mod stakes;
 pub mod staleness;
 pub mod takes;
 pub mod triage;

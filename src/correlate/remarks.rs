@@ -70,7 +70,7 @@ pub fn details(takers: &Takers<'_>) -> Vec<String> {
     sentences
 }
 
-pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>) {
+pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>, rules_are_known: bool) {
     let describe = |publication: &Publication<'_>| {
         format!("The port is {}. {}", words::publication(publication), words::container_end(publication))
     };
@@ -79,13 +79,16 @@ pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>) {
     let only_ipv4 =
         |publication: &Publication<'_>| publication.port.container_address.is_some_and(|inner| inner.is_ipv4());
     let over_ipv6 = |publication: &Publication<'_>| publication.port.host_address.is_ipv6();
-    if proxied && takers.published.iter().any(|publication| over_ipv6(publication) && only_ipv4(publication)) {
+    if !rules_are_known
+        && proxied
+        && takers.published.iter().any(|publication| over_ipv6(publication) && only_ipv4(publication))
+    {
         judgement.reasons.push(
             "docker-proxy takes IPv6 packets to a container that has IPv4 only: they enter INPUT, so that its rules apply \
              here and not to the same port over IPv4 (layer not read)."
                 .to_owned(),
         );
-    } else if !takers.published.is_empty() {
+    } else if !takers.published.is_empty() && !rules_are_known {
         judgement.reasons.push(
             "Packets to a published port are usually translated and forwarded before the host's INPUT rules see them; \
              whether they are here, the host's ruleset settles (layer not read)."

@@ -1,7 +1,8 @@
 //! The verdict on one endpoint, from what was seen and what takes it. First match wins, in the order of [`Verdict`].
 //!
-//! The host's rules are not read yet. Whatever needs them (`firewall-bypass`, `contradiction`, `guarded`,
-//! `guarded-elsewhere`) stays [`Verdict::Undetermined`] and says that the ruleset settles it.
+//! Whatever needs the host's rules (`firewall-bypass`, `contradiction`, `guarded`, `guarded-elsewhere`) is settled by
+//! [`super::by_rules`] where the report has them; else it stays [`Verdict::Undetermined`] and says that the ruleset
+//! settles it.
 
 use super::lookup::Seen;
 use super::machine::{Machine, Presence};
@@ -9,7 +10,7 @@ use super::remarks::{describe_publications, details, how, listener_of, offender,
 use super::takes::{ContainerEnd, Takers, Taking};
 use super::words;
 use crate::model::host_report::Listener;
-use crate::model::{Confidence, Endpoint, PortState, Reason, Transport, Verdict};
+use crate::model::{Confidence, Endpoint, PathAnswer, PortState, Reason, Transport, Verdict};
 
 /// One endpoint as the sweep saw it.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub struct Inside<'m, 'a> {
     pub silent_host: bool,
     /// Some UDP port of the address replied or was refused, so that not all of its UDP is dropped.
     pub udp_answers: bool,
+    /// What the host's own rules do with a packet from the vantage; `None` when the report does not have them.
+    pub answer: Option<&'m PathAnswer>,
     /// Sentences that weaken every conclusion: an assumed identity, an old report.
     pub caveats: &'m [String],
 }
@@ -70,10 +73,11 @@ pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
             PortState::Unknown => unknown(look, inside),
         }
     };
-    describe_publications(&mut judgement, takers);
+    describe_publications(&mut judgement, takers, inside.answer.is_some());
+    judgement = super::by_rules::settle(look, inside, judgement);
     let mut published = takers.published.iter().chain(&takers.published_loopback);
     judgement.published = published.next().map(|publication| publication.port.container_port);
-    judgement.listener = listener_of(takers);
+    judgement.listener = judgement.listener.or_else(|| listener_of(takers));
     if !inside.caveats.is_empty() {
         judgement.confidence = judgement.confidence.min(Confidence::Likely);
         judgement.reasons.extend(inside.caveats.iter().cloned());

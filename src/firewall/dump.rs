@@ -3,9 +3,21 @@
 use std::collections::HashMap;
 
 use super::ipset::{self, Catalogue};
-use super::iptables;
 use super::ruleset::{Backend, Chain, Expression, Family, Match, Pattern, Rule, Ruleset, Statement, Table};
+use super::{iptables, nft};
 use crate::model::network::{FirewallDump, IptablesBackend};
+
+impl Ruleset {
+    /// All that a namespace's dumps hold. What cannot be read is in [`Ruleset::unread`], with the reason.
+    pub fn of_dump(dump: &FirewallDump) -> Self {
+        let nft = match dump.nft.as_ref().map(|json| nft::read(json, &dump.nft_dormant)) {
+            None => Self::default(),
+            Some(Ok(ruleset)) => ruleset,
+            Some(Err(error)) => Self { unread: vec![error.to_string()], ..Self::default() },
+        };
+        merge(nft, dump)
+    }
+}
 
 /// Joins what the nft reader found with the other dumps. nft shows the tables of iptables-nft too, with their xt
 /// matches closed: what is in those comes from iptables-save, the handles from nft, by position.

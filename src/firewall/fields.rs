@@ -2,7 +2,7 @@
 
 use super::lookup::Found;
 use super::packet::{Device, Packet, Port, Protocol, Tracking, number};
-use super::routing::Router;
+use super::routing::{Flow, LO, Router};
 use super::rules::Rules;
 use super::ruleset::{Datum, ElementData, Expression, Field, Match, Pattern, SetReference};
 use super::value::{Truth, Value, compare, scalar};
@@ -227,9 +227,20 @@ impl<'a> Scene<'a> {
                 self.address_type(packet.destination, of_input_interface, packet)
             }
             Field::FibSourceType { of_input_interface } => self.address_type(packet.source, of_input_interface, packet),
-            Field::FibSourceInterfaceByMark if packet.mark != Some(0) => unknown("the way back of a packet with a mark"),
             Field::FibSourceInterface | Field::FibSourceInterfaceByMark => match &packet.input {
-                Device::Name(input) => match self.router.returns_by(packet.source, packet.destination, input) {
+                Device::Name(_) if field == Field::FibSourceInterfaceByMark && packet.mark.is_none() => {
+                    unknown("the packet's mark")
+                }
+                Device::Name(input) => match self.router.returns_by(
+                    Flow {
+                        source: packet.destination,
+                        destination: packet.source,
+                        input: Some(LO),
+                        output: Some(input),
+                        mark: if field == Field::FibSourceInterfaceByMark { packet.mark } else { Some(0) },
+                    },
+                    input,
+                ) {
                     Ok(returns) => Value::Number(u128::from(returns)),
                     Err(what) => Value::Unknown(what),
                 },

@@ -30,9 +30,12 @@ struct Named {
 }
 
 impl HostPath {
-    /// Reads the rules and routes of a report; `None` when it has neither for the host's own namespace. `read` makes a
-    /// ruleset of a dump.
-    pub fn with(report: &HostReport, read: impl Fn(&FirewallDump) -> Ruleset) -> Option<Self> {
+    /// Reads the rules and routes of a report; `None` when it has neither for the host's own namespace.
+    pub fn new(report: &HostReport) -> Option<Self> {
+        Self::with(report, Ruleset::of_dump)
+    }
+
+    fn with(report: &HostReport, read: impl Fn(&FirewallDump) -> Ruleset) -> Option<Self> {
         let of = |name: &str, addresses: &[IpAddr], network: &NetworkState| Named {
             name: name.to_owned(),
             addresses: addresses

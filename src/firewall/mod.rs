@@ -7,13 +7,13 @@
 //!
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
 //!   ([`index`], [`lookup`]).
-//! - [`nft`]: reads `nft -j list ruleset`.
-//! - [`iptables`], [`ipset`]: readers of what iptables-save and ipset print; [`dump`]: all dumps of a host as one ruleset.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
 //! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
 //!   on into the namespace behind, and the answer with its trace.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
+//! - [`nft`], [`iptables`], [`ipset`]: readers of what `nft -j list ruleset`, iptables-save and ipset print.
+//! - [`dump`]: all dumps of a host as one ruleset.
 //!
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.

@@ -537,16 +537,15 @@ impl Router {
     }
 
     /// Whether an answer to `source` may leave by `input` (`fib saddr . iif oif`, `-m rpfilter`).
-    pub fn returns_by(&self, source: IpAddr, destination: IpAddr, input: &str) -> Result<bool, String> {
+    /// `back` is the flow of the answer.
+    pub fn returns_by(&self, back: Flow<'_>, input: &str) -> Result<bool, String> {
         if input == LO {
             return Ok(true);
         }
-        if !self.known[usize::from(source.is_ipv6())] {
+        if !self.known[usize::from(back.destination.is_ipv6())] {
             return Err("the routes, which the report lacks".to_owned());
         }
-        let flow =
-            Flow { source: destination, destination: source, input: Some(LO), output: Some(input), mark: Some(0) };
-        match self.lookup(flow) {
+        match self.lookup(back) {
             Lookup::Found(routes) => Ok(routes[0].kind == RouteKind::Unicast),
             Lookup::Unknown(what) => Err(what),
             _ => Ok(false),
@@ -619,7 +618,8 @@ pub fn range(first: IpAddr, last: IpAddr, limit: usize) -> Option<Vec<IpAddr>> {
     (low..=high).map(|bits| address(bits, first)).collect()
 }
 
-const LO: &str = "lo";
+/// The loopback interface.
+pub const LO: &str = "lo";
 const LOCAL: u32 = 255;
 const MAIN: u32 = 254;
 const DEFAULT: u32 = 253;

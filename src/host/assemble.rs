@@ -126,9 +126,11 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
         pids.entry(*inode).or_default().push(*pid);
     }
     let mut first_pids: HashMap<u64, &Container> = HashMap::new();
-    for one in collected.engines.iter().flat_map(|engine| &engine.containers) {
-        let inode = one.pid.and_then(|pid| collected.namespaces.get(&pid));
-        if let (Some(inode), Some(known)) = (inode, containers.iter().find(|known| known.id == one.container.id)) {
+    let asked = collected.engines.iter().flat_map(|engine| &engine.containers).map(|one| (&one.container.id, one.pid));
+    let stated = collected.stated.iter().map(|one| (&one.container.id, one.pid));
+    for (id, pid) in asked.chain(stated) {
+        let inode = pid.and_then(|pid| collected.namespaces.get(&pid));
+        if let (Some(inode), Some(known)) = (inode, containers.iter().find(|known| known.id == *id)) {
             first_pids.entry(*inode).or_insert(known);
         }
     }
@@ -213,7 +215,10 @@ impl Join<'_> {
         listener.socket_activated = activated;
         // What systemd holds for a service that does not run has no unit of its own.
         listener.unit = process.membership.unit.clone().filter(|unit| unit != "init.scope");
-        listener.container = container.map(label).or_else(|| self.publishes_for(process, &listener));
+        listener.container = container
+            .map(label)
+            .or_else(|| self.publishes_for(process, &listener))
+            .or_else(|| namespace.container.clone());
         if process.name == activation::ACTIVATOR {
             listener.socket_activated = true;
             listener.starts = activation::activated_program(&process.arguments);
@@ -244,7 +249,7 @@ impl Join<'_> {
         raw.process = Some(process.name.clone());
         raw.user = process.uid.or(socket.uid).map(|uid| self.user(uid, container));
         raw.unit = process.membership.unit.clone();
-        raw.container = container.map(label);
+        raw.container = container.map(label).or_else(|| namespace.container.clone());
         raw
     }
 

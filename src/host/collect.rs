@@ -115,6 +115,10 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         doors.entry(inode).or_default().push(path);
     }
     for (inode, pid, path) in processes::mounts_elsewhere(table) {
+        // A copy of the own mount table, as most mount namespaces begin.
+        if mounts.get(&inode).is_some_and(|known| known.contains(&path)) {
+            continue;
+        }
         held_by.entry(inode).or_default().push(format!("mount {} (seen by {pid})", path.display()));
         let door = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(&path));
         // A path of another mount namespace names the namespace no less.

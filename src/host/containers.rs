@@ -26,11 +26,13 @@ pub fn all(collected: &Collected) -> Vec<Container> {
     for stated in &collected.stated {
         let joined =
             stated.network.as_deref().is_some_and(|path| collected.visited.iter().any(|one| is_mounted(one, path)));
-        if joined || living.contains(stated.container.id.as_str()) {
-            // What a file says of the host's network is true in the engine's own namespace only; the processes tell.
+        let inside = stated.pid.and_then(|pid| collected.namespaces.get(&pid).copied());
+        if joined || inside.is_some() || living.contains(stated.container.id.as_str()) {
+            // What a file says of the host's network is true in the engine's own namespace only; the process tells.
+            let host_network = inside.is_some() && inside == collected.own;
             found
                 .entry(stated.container.id.clone())
-                .or_insert_with(|| Container { host_network: false, ..stated.container.clone() });
+                .or_insert_with(|| Container { host_network, ..stated.container.clone() });
         }
     }
     for (pid, process) in &collected.processes {

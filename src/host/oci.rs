@@ -14,6 +14,8 @@ pub struct Stated {
     pub container: Container,
     /// File of the network namespace that it joined; `None`: one that the runtime made, or the host's.
     pub network: Option<String>,
+    /// Its first process, where a file of the runtime says it.
+    pub pid: Option<u32>,
 }
 
 /// Reads a `config.json`. `whole`: the caller's own bounding set.
@@ -60,7 +62,7 @@ pub fn config(id: &str, engine: &str, text: &[u8], whole: u64) -> Option<Stated>
         engine_sockets: engine_sockets(sources.filter_map(|mount| mount.get("source")?.as_str())),
         addresses: Vec::new(),
     };
-    Some(Stated { container, network: network.and_then(|one| one.get("path")?.as_str()).map(str::to_owned) })
+    Some(Stated { container, pid: None, network: network.and_then(|one| one.get("path")?.as_str()).map(str::to_owned) })
 }
 
 /// Names and images by id from Podman's (containers/storage's) `containers.json`.

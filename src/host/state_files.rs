@@ -15,7 +15,8 @@ pub fn containers(whole: u64) -> Vec<Stated> {
         // Docker's own are better asked of Docker.
         let engine = if namespace.ends_with("moby") { "docker" } else { "containerd" };
         for bundle in folders(&namespace) {
-            found.extend(stated(&bundle, &bundle.join("config.json"), engine, whole));
+            let one = stated(&bundle, &bundle.join("config.json"), engine, whole);
+            found.extend(one.map(|one| Stated { pid: number(&bundle.join("init.pid")), ..one }));
         }
     }
     for storage in storages() {
@@ -27,6 +28,9 @@ pub fn containers(whole: u64) -> Vec<Stated> {
                 one.container.name = name.clone().or(one.container.name);
                 one.container.image = image.clone().or(one.container.image);
             }
+            // What is written beside the storage stays when the container ends; this folder does not.
+            let run = Path::new(PODMAN_RUN).join(storage.file_name().unwrap_or_default());
+            one.pid = number(&run.join(&one.container.id).join("userdata/pidfile"));
             found.push(one);
         }
     }
@@ -84,6 +88,10 @@ pub fn socket_units() -> Vec<SocketUnit> {
     found
 }
 
+fn number(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
 fn folders(path: &Path) -> Vec<PathBuf> {
     files(path).into_iter().filter(|path| path.is_dir()).collect()
 }
@@ -94,6 +102,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
 }
 
 const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task";
+const PODMAN_RUN: &str = "/run/containers/storage";
 const UNITS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",

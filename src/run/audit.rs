@@ -14,9 +14,11 @@ use super::sink::Sink;
 use crate::cli::settings::{HostReportSource, ProbeUse};
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
 use crate::correlate::{self, Context, InsideView};
+use crate::firewall::HostPath;
 use crate::host::remote::RemoteSettings;
+use crate::model::host_report::{HOST_NAMESPACE, HostReport, Namespace};
 use crate::model::report::{Gap, Run, SCHEMA, Scope, ScopePorts, Status, Tool};
-use crate::model::{PortRanges, Report, Transport};
+use crate::model::{PathModel, PortRanges, Report, Transport};
 use crate::net::{OwnAddress, own_addresses};
 use crate::probe::{Catalogue, Fragile, Prober, ProberSettings};
 use crate::report::ndjson::Record;
@@ -186,11 +188,23 @@ fn join(report: Report, inside: Inside, catalogue: &Catalogue, own: &[IpAddr]) -
         Inside::NotAsked => correlate::findings_only(report, &facts),
         Inside::Asked { views, gaps, .. } => {
             let views: Vec<InsideView> = views.into_iter().map(|view| view.joined).collect();
-            let mut report = correlate::correlate(report, &views, &Context { facts: &facts, own_addresses: own });
+            let context = Context { facts: &facts, own_addresses: own, paths };
+            let mut report = correlate::correlate(report, &views, &context);
             report.run.gaps.extend(gaps);
             report
         }
     }
+}
+
+/// The rules of a report, ready to be asked; `None` where it has none.
+fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
+    let has_rules = |namespace: &Namespace| {
+        namespace.name == HOST_NAMESPACE && namespace.network.as_ref().is_some_and(|network| network.firewall.is_some())
+    };
+    if !report.namespaces.iter().any(has_rules) {
+        return None;
+    }
+    Some(Box::new(HostPath::new(report)?))
 }
 
 struct Ports {

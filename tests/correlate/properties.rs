@@ -128,7 +128,7 @@ fn insides() -> impl Strategy<Value = Inside> {
 
 fn judged(scan: &Scan, report: Report, views: &[InsideView]) -> Report {
     let facts: BTreeMap<String, ServiceFacts> = BTreeMap::new();
-    correlate(report, views, &Context { facts: &facts, own_addresses: &scan.own_addresses })
+    correlate(report, views, &Context { facts: &facts, own_addresses: &scan.own_addresses, paths: |_| None })
 }
 
 /// Whether some view has a socket, in the host's own namespace, that plainly takes the endpoint.

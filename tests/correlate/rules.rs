@@ -157,7 +157,7 @@ fn a_plain_scan_folds_what_answers_everything() {
 fn judged(scan_text: &str, inside: &str) -> Report {
     let inside: Inside = toml::from_str(inside).unwrap();
     let views: [InsideView; 1] = [inside.view()];
-    correlate(scan(scan_text).report(), &views, &Context { facts: &facts(), own_addresses: &[] })
+    correlate(scan(scan_text).report(), &views, &Context { facts: &facts(), own_addresses: &[], paths: |_| None })
 }
 
 fn scan(text: &str) -> Scan {

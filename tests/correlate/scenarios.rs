@@ -81,7 +81,7 @@ fn problems(scenario: &Scenario) -> Vec<String> {
     let Scenario { scan, expect, .. } = scenario;
     let views: Vec<InsideView> = scenario.inside.iter().map(Inside::view).collect();
     let facts = facts();
-    let context = Context { facts: &facts, own_addresses: &scan.own_addresses };
+    let context = Context { facts: &facts, own_addresses: &scan.own_addresses, paths: |_| None };
     let report = correlate(scan.report(), &views, &context);
     let mut problems = Vec::new();
     let mut compare = |what: &str, is: String, expected: String| {

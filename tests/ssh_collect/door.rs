@@ -20,7 +20,7 @@ pub struct Doors {
 impl Doors {
     /// `None`, after it said so, where that is not possible here.
     pub fn new(what: &str, programs: &[&str]) -> Option<Self> {
-        let lab = Lab::new(what, &[&["sshd", "ssh", "ssh-keygen", "ss", "mount"][..], programs].concat())?;
+        let lab = Lab::new(what, &[&["sshd", "ssh", "ssh-keygen", "ss", "mount", "pgrep"][..], programs].concat())?;
         let doors = Self { lab };
         run(
             "ssh-keygen",
@@ -105,8 +105,13 @@ impl Doors {
 
     /// `postern` with these arguments and the lab's ssh configuration, about to run in the scanner's namespace.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(POSTERN, arguments)
+    }
+
+    /// The same of another build of the program.
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = self.lab.scanner().command("timeout");
-        command.args(["--kill-after=5", "120", POSTERN]).args(arguments);
+        command.args(["--kill-after=5", "120", program]).args(arguments);
         command.arg("--ssh-config").arg(self.file("ssh_config"));
         command.current_dir(self.lab.directory()).env("TMPDIR", self.temporary()).env("NO_COLOR", "1");
         command.stdin(Stdio::null());

@@ -128,16 +128,22 @@ fn ctrl_c_while_a_host_hangs_keeps_what_there_is() {
         "ssh://root@198.18.0.3",
     ]);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let run = command.spawn().unwrap();
+    let child = command.spawn().unwrap();
     crate::support::wait_until("the log-in", Duration::from_secs(20), || hanging.log_ins() == 1);
-    // timeout(1) hands the signal on.
     let from = Instant::now();
-    crate::support::finish(std::process::Command::new("kill").args(["-INT", &run.id().to_string()]));
-    let output = run.wait_with_output().unwrap();
+    // Not to timeout(1): that one hands it on twice, to the process and to its group, and twice means at once.
+    let program = watched(child.id());
+    crate::support::finish(std::process::Command::new("kill").args(["-INT", &program]));
+    let output = child.wait_with_output().unwrap();
     assert!(from.elapsed() < Duration::from_secs(15), "{:?}", from.elapsed());
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!((output.status.code(), &report["run"]["status"]), (Some(4), &"interrupted".into()));
     assert!(gaps(&report).contains("the host report of ssh://root@198.18.0.3: interrupted"), "{report}");
     assert_eq!(fs::read_dir(doors.temporary()).unwrap().count(), 0, "ssh's configuration is left");
+}
+
+/// The process that timeout(1) watches over.
+fn watched(timeout: u32) -> String {
+    run("pgrep", &["-P", &timeout.to_string()]).trim().to_owned()
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::door::{Doors, POSTERN, add_user, allow, gaps, host_sh, install, left_on, owner};
+use crate::door::{Doors, POSTERN, Ran, add_user, allow, gaps, host_sh, install, left_on, owner};
 use crate::support::{finish, wait_until};
 
 #[test]
@@ -115,6 +115,13 @@ fn a_copied_program_runs_and_is_gone_afterwards() {
     let report = doors.report(&["ssh://root@198.18.0.2", "--static-binary", &copy()]);
     assert_eq!((report["source"].as_str(), owner(&report, 22)), (Some("native"), Some("sshd")));
     assert_eq!(left_on(doors.lab.host(2)), "");
+
+    // A static program copies itself.
+    if let Ok(program) = std::env::var("POSTERN_STATIC_BINARY") {
+        let ran = Ran(doors.command_of(&program, &["host", "-o", "json", "ssh://root@198.18.0.2"]).output().unwrap());
+        assert_eq!((ran.code(), ran.json()["source"].as_str()), (Some(0), Some("native")), "{ran}");
+        assert_eq!(left_on(doors.lab.host(2)), "");
+    }
 
     // Where the temporary directory takes no programs, another one does.
     let host = doors.lab.host(2);

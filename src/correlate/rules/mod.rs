@@ -3,7 +3,10 @@
 pub mod anonymous_admitted;
 pub mod answers_everything;
 pub mod certificate_expired;
+pub mod contradiction;
 pub mod family_gap;
+pub mod firewall_bypass;
+pub mod guarded;
 pub mod leaked_local;
 pub mod reachable_service;
 mod registry;

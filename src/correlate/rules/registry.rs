@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::{
-    anonymous_admitted, answers_everything, certificate_expired, family_gap, leaked_local, reachable_service,
-    unauthenticated_service, unreported,
+    anonymous_admitted, answers_everything, certificate_expired, contradiction, family_gap, firewall_bypass, guarded,
+    leaked_local, reachable_service, unauthenticated_service, unreported,
 };
 use crate::correlate::everything::{Flood, UNKNOWN_SERVICE};
+use crate::correlate::stakes::Stakes;
 use crate::correlate::triage::{self, Door, Subject};
 use crate::correlate::verdict::Sight;
 use crate::model::report::{EndpointEntry, Host};
-use crate::model::{Confidence, Endpoint, Finding, PortState, ServiceFacts, Severity, Verdict};
+use crate::model::{Confidence, Endpoint, Finding, PathAnswer, PortState, ServiceFacts, Severity, Verdict};
 
 /// A rule: its name, as in findings, and its check of one host.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,10 @@ pub const ALL: &[Rule] = &[
     Rule { name: anonymous_admitted::NAME, check: anonymous_admitted::check },
     Rule { name: answers_everything::NAME, check: answers_everything::check },
     Rule { name: certificate_expired::NAME, check: certificate_expired::check },
+    Rule { name: contradiction::NAME, check: contradiction::check },
     Rule { name: family_gap::NAME, check: family_gap::check },
+    Rule { name: firewall_bypass::NAME, check: firewall_bypass::check },
+    Rule { name: guarded::NAME, check: guarded::check },
     Rule { name: leaked_local::NAME, check: leaked_local::check },
     Rule { name: reachable_service::NAME, check: reachable_service::check },
     Rule { name: unauthenticated_service::NAME, check: unauthenticated_service::check },
@@ -50,6 +54,9 @@ pub struct Case<'a> {
     pub confidence: Confidence,
     /// The container's port, when the port is published for one.
     pub published: Option<u16>,
+    /// What the host's own rules do with it.
+    pub answer: Option<&'a PathAnswer>,
+    pub stakes: Option<&'a Stakes>,
 }
 
 impl<'a> Case<'a> {
@@ -100,7 +107,13 @@ impl<'a> Case<'a> {
             // A plain scan judges nothing; where it was seen from is what there is.
             why.push(format!("{} is open, seen from {}.", self.entry.endpoint(), self.entry.seen_from.join(", ")));
         }
+        why.extend(self.stakes.into_iter().flat_map(|stakes| stakes.sentences.iter().cloned()));
         why.extend(self.sight_sentence());
+        let mut triage = triage::answers(self.subject());
+        if let Some(answer) = self.answer.filter(|answer| !answer.fix.is_empty()) {
+            // The rules of this very host say where the line belongs.
+            triage.firewall = format!("{}.", answer.fix.join("; or "));
+        }
         Finding {
             rule: rule.to_owned(),
             severity,
@@ -108,7 +121,7 @@ impl<'a> Case<'a> {
             endpoint: self.entry.endpoint().to_string(),
             title,
             why,
-            triage: triage::answers(self.subject()),
+            triage,
             references: self.facts.map_or_else(Vec::new, |facts| facts.references.clone()),
         }
     }
@@ -123,7 +136,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Runs every rule over the hosts and ranks what they find: severity first, then how far it reaches.
+/// Runs every rule over the hosts and ranks what they find: severity first, then bypasses and leaks, how far it reaches,
+/// and what a break-in behind it would be worth.
 pub fn findings(hosts: &[HostCase<'_>]) -> Vec<Finding> {
     let mut ranked: Vec<(Rank, Finding)> = Vec::new();
     for host in hosts {
@@ -137,7 +151,7 @@ pub fn findings(hosts: &[HostCase<'_>]) -> Vec<Finding> {
 }
 
 /// Smaller comes first.
-type Rank = (Reverse<Severity>, Reverse<Reach>, Reverse<Confidence>);
+type Rank = (Reverse<Severity>, Reverse<bool>, Reverse<Reach>, Reverse<u8>, Reverse<Confidence>);
 
 /// From how far an endpoint is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +170,10 @@ fn rank(host: &HostCase<'_>, finding: &Finding) -> Rank {
         Some(Sight::Own) => Reach::Own,
         _ => reach(address),
     };
-    (Reverse(finding.severity), Reverse(reach), Reverse(finding.confidence))
+    // What gets by a firewall that somebody trusts comes before what is open as configured.
+    let trusted = [firewall_bypass::NAME, leaked_local::NAME].contains(&finding.rule.as_str());
+    let stakes = case.and_then(|case| case.stakes).map_or(0, |stakes| stakes.weight);
+    (Reverse(finding.severity), Reverse(trusted), Reverse(reach), Reverse(stakes), Reverse(finding.confidence))
 }
 
 fn reach(address: IpAddr) -> Reach {
