@@ -37,5 +37,6 @@ mod system;
 mod visit;
 
 pub use collect::{CollectSettings, NamespaceScope, collect};
+pub use network::network_here;
 pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};
