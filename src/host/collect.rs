@@ -283,9 +283,10 @@ fn command_lines(collected: &mut Collected) {
             Some(Behind::Process(pid)) => collected.namespaces.get(pid).copied(),
             Some(Behind::Namespace(path)) => processes::namespace_file(path),
             Some(Behind::Child) => {
-                let outer = collected.namespaces.get(&pid);
-                let inner = processes::children(pid).into_iter().filter_map(|child| collected.namespaces.get(&child));
-                inner.copied().find(|inner| Some(inner) != outer)
+                // rootlessport moves threads of its own, the main one among them.
+                let pids = std::iter::once(pid).chain(processes::children(pid));
+                let inner = pids.filter_map(|pid| collected.namespaces.get(&pid).copied());
+                inner.into_iter().find(|inner| Some(*inner) != collected.own)
             }
             Some(Behind::Container(_)) | None => None,
         };
