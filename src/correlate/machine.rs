@@ -47,7 +47,9 @@ impl<'a> Machine<'a> {
             namespaces: Vec::new(),
             published: Vec::new(),
         };
-        for view in &views {
+        // The machine's own reports first: a listing of the same sockets tells less of each.
+        let is_native = |view: &&&InsideView| view.before.source == Source::Native;
+        for view in views.iter().filter(is_native).chain(views.iter().filter(|view| !is_native(view))) {
             machine.add(view);
         }
         machine.views = views;
@@ -158,7 +160,11 @@ impl<'a> Machine<'a> {
     fn add(&mut self, view: &'a InsideView) {
         for report in std::iter::once(&view.before).chain(view.after.as_ref()) {
             for listener in &report.listeners {
-                if !self.sockets.iter().any(|known| same_owner(known.listener, listener)) {
+                let told = |known: &Socket<'_>| {
+                    same_owner(known.listener, listener)
+                        || (report.source != Source::Native && tells_more(known.listener, listener))
+                };
+                if !self.sockets.iter().any(told) {
                     self.sockets.push(Socket { listener, presence: presence(view, listener) });
                 }
             }
@@ -231,6 +237,23 @@ fn same_owner(one: &Listener, other: &Listener) -> bool {
     same_socket(one, other) && one.process == other.process && one.container == other.container
 }
 
+/// Whether what is known already is what a listing shows of the same socket: nothing that the listing says differs, and
+/// what it does not say (v6-only, device, owner) is no difference. Names may be cut to 15 bytes in it.
+fn tells_more(known: &Listener, listed: &Listener) -> bool {
+    let place = |listener: &Listener| (listener.transport, canonical(listener.address), listener.port);
+    let process = match (&known.process, &listed.process) {
+        (Some(known), Some(listed)) => known.starts_with(listed.as_str()),
+        (_, None) => true,
+        (None, Some(_)) => false,
+    };
+    place(known) == place(listed)
+        && known.namespace == listed.namespace
+        && (listed.v6only.is_none() || listed.v6only == known.v6only)
+        && (listed.device.is_none() || listed.device == known.device)
+        && (listed.container.is_none() || listed.container == known.container)
+        && process
+}
+
 fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Option<u32>) {
     let Listener { transport, port, address, namespace, device, pid, .. } = listener;
     (*transport, *port, *address, namespace, device.as_deref(), *pid)
@@ -272,6 +295,67 @@ fn is_root(user: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::report::Tool;
+
+    fn listener(v6only: Option<bool>, process: Option<&str>) -> Listener {
+        Listener {
+            transport: Transport::Tcp,
+            address: "::".parse().unwrap(),
+            port: 80,
+            v6only,
+            device: None,
+            namespace: HOST_NAMESPACE.to_owned(),
+            pid: None,
+            process: process.map(str::to_owned),
+            exe: None,
+            user: None,
+            unit: None,
+            container: None,
+            socket_activated: false,
+            likely_client: false,
+            accept_queue: None,
+            starts: None,
+        }
+    }
+
+    fn view(source: Source, listeners: Vec<Listener>) -> InsideView {
+        let before = HostReport {
+            schema: crate::model::host_report::SCHEMA.to_owned(),
+            tool: Tool::this(),
+            id: "a".to_owned(),
+            hostname: None,
+            collected_at: None,
+            source,
+            privileges: crate::model::host_report::Privileges::default(),
+            addresses: Vec::new(),
+            namespaces: Vec::new(),
+            listeners,
+            owners: Vec::new(),
+            raw_sockets: Vec::new(),
+            containers: Vec::new(),
+            published: Vec::new(),
+            os: None,
+            gaps: Vec::new(),
+        };
+        InsideView { before, after: None, address: None }
+    }
+
+    #[test]
+    fn a_listing_adds_nothing_to_sockets_that_the_machine_itself_told_of() {
+        let native = view(Source::Native, vec![listener(Some(true), Some("systemd-resolved"))]);
+        let listed = |v6only, process| view(Source::Netstat, vec![listener(v6only, process)]);
+        // In whichever order they were given.
+        for same in [listed(None, Some("systemd-resolve")), listed(None, None), listed(Some(true), None)] {
+            for views in [vec![&native, &same], vec![&same, &native]] {
+                let machine = Machine::new(views);
+                assert_eq!(machine.sockets.len(), 1);
+                assert_eq!(machine.sockets[0].listener.v6only, Some(true), "the fact stays, not its absence");
+            }
+        }
+        for other in [listed(None, Some("nginx")), listed(Some(false), None)] {
+            assert_eq!(Machine::new(vec![&native, &other]).sockets.len(), 2);
+        }
+    }
 
     #[test]
     fn engines_bridges_are_known_by_name() {

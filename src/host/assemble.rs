@@ -168,7 +168,7 @@ fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace>
                 .map(|view| NetworkState { firewall: view.filter.dump.clone(), ..view.state.network.clone() }),
         });
     }
-    peers::name(&mut found, &collected.visited);
+    peers::name(&mut found, &collected.visited, &collected.peers);
     found
 }
 

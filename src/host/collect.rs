@@ -20,7 +20,7 @@ use super::network::Missing;
 use super::processes::{self, ProcessTable};
 use super::publisher::{self, Behind};
 use super::visit::{self, Limits, OWN_NAMESPACE, Visit, VisitError};
-use super::{assemble, docker_proxy, proc_text, redact, state_files, support, system};
+use super::{assemble, docker_proxy, peers, proc_text, redact, state_files, support, system};
 use crate::model::host_report::{HostReport, OperatingSystem, Privileges};
 use crate::model::report::Gap;
 
@@ -150,6 +150,7 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         NamespaceScope::Own => visits.iter().take(usize::from(collected.own.is_some())).cloned().collect(),
     };
     let limits = Limits { look: settings.namespace_limit, filter: settings.firewall_limit };
+    let ways = entered.clone();
     let mut results = visit::visit_all(entered, limits).into_iter();
     let mut failures: BTreeMap<String, (Vec<u64>, bool)> = BTreeMap::new();
     let mut unread: BTreeMap<Missing, Vec<u64>> = BTreeMap::new();
@@ -178,6 +179,7 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
         let held_by = held_by.remove(&visit.inode).unwrap_or_default();
         collected.visited.push(Visited { inode: visit.inode, mounts, held_by, view });
     }
+    collected.peers = visit::ask_peers(&ways, peers::open(&collected.visited), settings.namespace_limit);
     for (cause, (inodes, incomplete)) in failures {
         collected.gaps.push(Gap {
             what: format!("the sockets of {}", shown(&inodes)),
@@ -281,9 +283,10 @@ fn command_lines(collected: &mut Collected) {
             Some(Behind::Process(pid)) => collected.namespaces.get(pid).copied(),
             Some(Behind::Namespace(path)) => processes::namespace_file(path),
             Some(Behind::Child) => {
-                let outer = collected.namespaces.get(&pid);
-                let inner = processes::children(pid).into_iter().filter_map(|child| collected.namespaces.get(&child));
-                inner.copied().find(|inner| Some(inner) != outer)
+                // rootlessport moves threads of its own, the main one among them.
+                let pids = std::iter::once(pid).chain(processes::children(pid));
+                let inner = pids.filter_map(|pid| collected.namespaces.get(&pid).copied());
+                inner.into_iter().find(|inner| Some(*inner) != collected.own)
             }
             Some(Behind::Container(_)) | None => None,
         };

@@ -9,6 +9,7 @@ use super::docker_proxy::Forward;
 use super::engine::EngineContainer;
 use super::network::{Filter, State};
 use super::oci::Stated;
+use super::peers::Told;
 use super::proc_text::Status;
 use super::publisher::Helper;
 use super::sockets::{KernelRaw, KernelSocket};
@@ -23,6 +24,8 @@ pub struct Collected {
     /// Namespace of pid 1.
     pub first: Option<u64>,
     pub visited: Vec<Visited>,
+    /// What the kernel said of the other ends of veth pairs.
+    pub peers: Told,
     /// Network namespace of each process that may be asked.
     pub namespaces: BTreeMap<u32, u64>,
     /// Pids that hold a socket, by its inode.

@@ -183,10 +183,12 @@ pub fn namespace_file(path: &Path) -> Option<u64> {
     (kind == NSFS_MAGIC).then_some(status.st_ino)
 }
 
-/// Children of a process.
+/// Children of a process, whichever of its threads began them.
 pub fn children(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let tasks = numbers(&PathBuf::from(format!("/proc/{pid}/task"))).unwrap_or_default();
+    let text = |task| fs::read_to_string(format!("/proc/{pid}/task/{task}/children")).unwrap_or_default();
+    let of = |task| text(task).split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>();
+    tasks.into_iter().flat_map(of).collect()
 }
 
 /// Whether a holder still has the socket: its pid may have become another process's meanwhile.

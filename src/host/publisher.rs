@@ -14,7 +14,7 @@ pub enum Behind {
     Process(u32),
     /// By the file of its network namespace.
     Namespace(PathBuf),
-    /// By nothing but the helper's own child, which is inside.
+    /// By nothing but the helper's own threads and children, some of which are inside.
     Child,
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::activation::SocketUnit;
 use super::oci::{self, Stated};
+use super::system;
 
 /// Containers of containerd (also CRI), Podman and CRI-O by their state files; those that may not be read are left out.
 pub fn containers(whole: u64) -> Vec<Stated> {
@@ -20,17 +21,18 @@ pub fn containers(whole: u64) -> Vec<Stated> {
         }
     }
     for storage in storages() {
-        let names = fs::read(storage.join("containers.json")).map(|text| oci::podman_names(&text)).unwrap_or_default();
-        for folder in folders(&storage) {
-            let engine = "podman";
-            let Some(mut one) = stated(&folder, &folder.join("userdata/config.json"), engine, whole) else { continue };
+        let names = fs::read(storage.kept.join("containers.json")).map(|text| oci::podman_names(&text));
+        let names = names.unwrap_or_default();
+        for folder in folders(&storage.kept) {
+            let Some(mut one) = stated(&folder, &folder.join("userdata/config.json"), "podman", whole) else {
+                continue;
+            };
             if let Some((_, name, image)) = names.iter().find(|(id, ..)| *id == one.container.id) {
                 one.container.name = name.clone().or(one.container.name);
                 one.container.image = image.clone().or(one.container.image);
             }
             // What is written beside the storage stays when the container ends; this folder does not.
-            let run = Path::new(PODMAN_RUN).join(storage.file_name().unwrap_or_default());
-            one.pid = number(&run.join(&one.container.id).join("userdata/pidfile"));
+            one.pid = number(&storage.run.join(&one.container.id).join("userdata/pidfile"));
             found.push(one);
         }
     }
@@ -46,19 +48,27 @@ fn stated(folder: &Path, config: &Path, engine: &str, whole: u64) -> Option<Stat
     oci::config(id, engine, &fs::read(config).ok()?, whole)
 }
 
+/// Where one user's Podman keeps its containers.
+struct Storage {
+    /// What stays.
+    kept: PathBuf,
+    /// What goes with the container.
+    run: PathBuf,
+}
+
 /// Podman's storage: root's, and that of each user.
-fn storages() -> Vec<PathBuf> {
-    let below = |home: &Path| {
-        let storage = home.join(".local/share/containers/storage");
-        ["overlay-containers", "vfs-containers"].map(|name| storage.join(name))
-    };
-    let mut found: Vec<PathBuf> = ["overlay-containers", "vfs-containers"]
-        .iter()
-        .map(|name| Path::new("/var/lib/containers/storage").join(name))
-        .collect();
-    let homes = folders(Path::new("/home"));
-    found.extend(homes.iter().flat_map(|home| below(home)));
-    found
+fn storages() -> Vec<Storage> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let homes = system::homes(&passwd).into_iter().take(MOST_USERS).map(|(uid, home)| {
+        (Path::new(&home).join(".local/share/containers/storage"), PathBuf::from(format!("/run/user/{uid}/containers")))
+    });
+    let root = (PathBuf::from("/var/lib/containers/storage"), PathBuf::from("/run/containers/storage"));
+    let places = std::iter::once(root).chain(homes);
+    places
+        .flat_map(|(kept, run)| {
+            ["overlay-containers", "vfs-containers"].map(|name| Storage { kept: kept.join(name), run: run.join(name) })
+        })
+        .collect()
 }
 
 /// The socket units of the system's manager that listen on ports.
@@ -102,7 +112,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
 }
 
 const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task";
-const PODMAN_RUN: &str = "/run/containers/storage";
+/// Users whose storage is looked at.
+const MOST_USERS: usize = 256;
 const UNITS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",

@@ -65,9 +65,23 @@ pub fn users(passwd: &str) -> HashMap<u32, String> {
     users
 }
 
+/// User ids and home folders of people from `/etc/passwd` (system users, below 1000, have no engines of their own).
+pub fn homes(passwd: &str) -> Vec<(u32, String)> {
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let uid: u32 = fields.get(2)?.parse().ok()?;
+        let home = fields.get(5).filter(|home| home.len() > 1 && home.starts_with('/'))?;
+        (uid >= FIRST_PERSON && uid != NOBODY).then(|| (uid, (*home).to_owned()))
+    };
+    passwd.lines().filter_map(read).collect()
+}
+
 /// Makes the hash of use for nothing else than this.
 const KEY: &[u8] = b"postern host id 1:";
 const ID_BYTES: usize = 8;
+/// UID_MIN of login.defs(5), as distributions ship it.
+const FIRST_PERSON: u32 = 1000;
+const NOBODY: u32 = 65_534;
 
 #[cfg(test)]
 mod tests {
@@ -103,5 +117,7 @@ mod tests {
         assert_eq!(users.get(&0).map(String::as_str), Some("root"));
         assert_eq!(users.get(&33).map(String::as_str), Some("www-data"));
         assert_eq!(users.len(), 2);
+        let text = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nnobody:x:65534:65534::/nonexistent:\nx:x:1001:1::/:\nodd\n";
+        assert_eq!(homes(text), [(1000, "/home/ann".to_owned())]);
     }
 }

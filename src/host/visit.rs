@@ -5,19 +5,21 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::collected::View;
 use super::network::kernel::Kernel;
+use super::network::wire;
 use super::network::{self, Filter, Missing};
+use super::peers::Told;
 use super::sockets::{Found, KernelRaw, QUESTIONS, Question, SOCK_DIAG_BY_FAMILY};
 use super::{proc_text, processes};
 
@@ -162,6 +164,65 @@ fn walk(shared: &Shared, tell: impl Fn(News) -> bool) {
     }
 }
 
+/// Asks the kernel, in each namespace of `open`, for the numbers that it has there for the others. What it does not say
+/// within `limit` is missing.
+pub fn ask_peers(visits: &[Visit], open: Vec<(u64, Vec<u64>)>, limit: Duration) -> Told {
+    let mut told = Told::new();
+    if open.is_empty() {
+        return told;
+    }
+    // The calling thread's own namespace has no door in the list.
+    let own = PathBuf::from(format!("/proc/self/task/{}/ns/net", rustix::thread::gettid().as_raw_nonzero()));
+    let visits: HashMap<u64, Visit> = visits
+        .iter()
+        .map(|visit| {
+            let doors = if visit.doors.is_empty() { vec![own.clone()] } else { visit.doors.clone() };
+            (visit.inode, Visit { inode: visit.inode, doors })
+        })
+        .collect();
+    let (sender, receiver) = mpsc::sync_channel(WAITING);
+    let spawned = std::thread::Builder::new().name("peers".to_owned()).spawn(move || {
+        for (inode, others) in open {
+            let Some(visit) = visits.get(&inode) else { continue };
+            if enter(visit).is_err() {
+                continue;
+            }
+            let others = others.iter().filter_map(|other| visits.get(other));
+            for (number, other) in numbers(others).unwrap_or_default() {
+                if sender.send(((inode, number), other)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let until = Instant::now() + limit;
+    while spawned.is_ok()
+        && let Ok((key, other)) = receiver.recv_timeout(until.saturating_duration_since(Instant::now()))
+    {
+        told.insert(key, other);
+    }
+    told
+}
+
+/// The numbers that this thread's namespace has for others (linux/net_namespace.h), where it has any.
+fn numbers<'a>(others: impl Iterator<Item = &'a Visit>) -> std::io::Result<Vec<(u32, u64)>> {
+    let mut kernel = Kernel::open(NETLINK_ROUTE)?;
+    let mut found = Vec::new();
+    for other in others {
+        let Some(file) = other.doors.iter().find_map(|door| File::open(door).ok()) else { continue };
+        if rustix::fs::fstat(&file)?.st_ino != other.inode {
+            continue;
+        }
+        let mut body = vec![0; 4];
+        wire::push_attribute(&mut body, NETNSA_FD, &file.as_raw_fd().to_ne_bytes());
+        kernel.ask(RTM_GETNSID, &body, |_, answer| {
+            let number = answer.get(4..).and_then(|inside| wire::u32_at(wire::attribute(inside, NETNSA_NSID)?, 0));
+            found.extend(number.filter(|number| number.cast_signed() >= 0).map(|number| (number, other.inode)));
+        })?;
+    }
+    Ok(found)
+}
+
 fn enter(visit: &Visit) -> Result<(), VisitError> {
     let mut failure = VisitError::Gone;
     for door in &visit.doors {
@@ -244,6 +305,10 @@ pub const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 const MOST_HUNG: usize = 4;
 /// Threads at a time: more would wait for each other in the kernel (the lock of rtnetlink is one for all).
 const AT_ONCE: usize = 4;
+const RTM_GETNSID: u16 = 90;
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
+const WAITING: usize = 64;
 /// For a thread to start, or a tool to end.
 const STARTING: Duration = Duration::from_secs(2);
 

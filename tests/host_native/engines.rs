@@ -216,3 +216,58 @@ fn podman_without_its_service() {
     view.assert_gap("the owners of");
     podman(&["rm", "-t", "0", "-fa"]);
 }
+
+/// A user's own engine: no rule is written, a helper (rootlessport) holds the port on the host.
+#[test]
+fn podman_of_an_ordinary_user() {
+    let programs = ["podman", "conmon", "crun", "slirp4netns", "newuidmap", "busybox", "setpriv"];
+    let Some(lab) = machine("rootless podman", &programs) else { return };
+    let host = lab.host(10);
+    let tar = image(host);
+    // Names of the host's own: users and their subordinate ids, without touching those of this machine.
+    let prepare = format!(
+        "mkdir -p /run/user/2000 /run/rootless/home /run/rootless/etc && cp /etc/passwd /etc/group /run/rootless/etc/ && cd /run/rootless/etc &&
+         echo 'lab:x:2000:2000::/run/rootless/home:/bin/sh' >>passwd && echo 'lab:x:2000:' >>group &&
+         echo 'lab:300000:65536' >subuid && echo 'lab:300000:65536' >subgid &&
+         for f in passwd group subuid subgid; do [ -e /etc/$f ] || exit 9; mount --bind $f /etc/$f; done;
+         cp '{tar}' /run/rootless/root.tar; chown -R 2000:2000 /run/user/2000 /run/rootless;
+         [ -w /dev/net/tun ] && mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun; umount /sys/fs/cgroup/unified 2>/dev/null; true"
+    );
+    finish(host.command("sh").args(["-c", &prepare]));
+    let podman = |arguments: &[&str]| {
+        let mut command = host.command("setpriv");
+        command.args([
+            "--reuid",
+            "2000",
+            "--regid",
+            "2000",
+            "--clear-groups",
+            "env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        ]);
+        command.args(["HOME=/run/rootless/home", "XDG_RUNTIME_DIR=/run/user/2000", "podman"]);
+        command.args(["--cgroup-manager=cgroupfs", "--events-backend=file", "--storage-driver=vfs"]).args(arguments);
+        command.current_dir("/").output().unwrap()
+    };
+    let says = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    let imported = podman(&["import", "/run/rootless/root.tar", "lab/web"]);
+    let start = ["run", "-d", "--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+    let names = ["--name", "web", "-p", "8080:80", "localhost/lab/web"];
+    let started = podman(&[&start[..], &names, &httpd("80"), &["/"]].concat());
+    if !imported.status.success() || !started.status.success() {
+        println!("SKIPPED: rootless podman: it does not run here: {} {}", says(&imported), says(&started));
+        return;
+    }
+    wait_until("rootlessport", Duration::from_secs(20), || host.listens("tcp", 8080));
+
+    let view = View::by_root(host);
+    let held = view.listener(8080, "host");
+    assert_eq!(held["process"].as_str(), Some("rootlessport"), "{held:#}");
+    let inside = view.list("listeners").iter().find(|one| one["port"] == 80).unwrap();
+    assert_eq!((inside["process"].as_str(), inside["container"].as_str()), (Some("busybox"), Some("web")));
+    assert_eq!(held["container"].as_str(), Some("web"), "{held:#}");
+    let view = View::by_nobody(host);
+    assert!(view.listener(8080, "host")["process"].is_null());
+    podman(&["rm", "-t", "0", "-fa"]);
+}

@@ -97,6 +97,23 @@ time.sleep(300)
     drop((descriptor, elsewhere));
 }
 
+/// Two pairs whose ends have the same numbers: only the kernel can tell which belongs to which.
+#[test]
+fn the_other_ends_of_veth_pairs_are_found() {
+    let Some((lab, number)) = machine("veth pairs", &["ip"]) else { return };
+    let host = lab.host(number);
+    let script = "mkdir /run/netns; for n in a1 a2 b1 b2; do ip netns add $n; done
+        for n in a b; do ip -n ${n}1 link add left index 7 type veth peer name right index 8 netns ${n}2; done";
+    finish(host.command("sh").args(["-e", "-c", script]));
+    let view = View::by_root(host);
+    for (own, name, other) in [("a1", "left", "a2"), ("a2", "right", "a1"), ("b1", "left", "b2"), ("b2", "right", "b1")]
+    {
+        let interfaces = view.namespace(own)["network"]["interfaces"].as_array().unwrap();
+        let interface = interfaces.iter().find(|one| one["name"] == name).unwrap();
+        assert_eq!(interface["peer_namespace"], other, "{own}: {interface:#}");
+    }
+}
+
 #[test]
 fn sockets_of_every_kind_with_their_owners() {
     let Some((lab, number)) = machine("sockets of every kind", &["python3", "systemd-socket-activate"]) else { return };
