@@ -172,7 +172,6 @@ fn write_reasons(entry: &EndpointEntry, style: TableStyle, to: &mut impl Write) 
             lines.push(format!("{}: {}", escape::text(key, 40), escape::text(value, 300)));
         }
     }
-    lines.extend(entry.path.iter().map(|step| escape::text(step, 300)));
     for (position, line) in lines.iter().enumerate() {
         let lead = if position == 0 { lead.clone() } else { " ".repeat(lead.len()) };
         style.write_wrapped(&lead, line, to)?;

@@ -80,13 +80,13 @@ fn without_a_report_nothing_is_guessed() {
 
 /// A namespace behind a host, reached by a rule of the host and by no socket of it.
 #[derive(Debug)]
-struct HiddenDoor {
+pub struct HiddenDoor {
     _web: Acceptor,
     _behind: Namespace,
 }
 
 impl HiddenDoor {
-    fn open(lab: &mut Lab, number: u8, port: u16) -> Self {
+    pub fn open(lab: &mut Lab, number: u8, port: u16) -> Self {
         let host = lab.host(number);
         let behind = Namespace::new("behind");
         host.namespace.ip(&format!("link add inner type veth peer name eth0 netns {}", behind.name()));
@@ -111,7 +111,7 @@ impl HiddenDoor {
 }
 
 /// What the host says of itself by `postern host`, which finds the engine's socket by itself.
-fn native_report(lab: &Lab, number: u8) -> PathBuf {
+pub fn native_report(lab: &Lab, number: u8) -> PathBuf {
     let host = lab.host(number);
     let file = host.directory.join("host.json");
     let output = format!("json={}", file.display());

@@ -20,6 +20,7 @@ mod exit_codes;
 mod lab_itself;
 mod pki;
 mod replay;
+mod rules;
 mod servers;
 mod services;
 mod support;

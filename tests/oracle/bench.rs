@@ -77,6 +77,7 @@ impl Bench {
 
 /// What the readers make of the dumps.
 pub fn ruleset(dump: &FirewallDump) -> Ruleset {
-    let nft = dump.nft.as_ref().map(|json| nft::read(json, &dump.nft_dormant).unwrap_or_else(|error| panic!("{error}")));
+    let nft =
+        dump.nft.as_ref().map(|json| nft::read(json, &dump.nft_dormant).unwrap_or_else(|error| panic!("{error}")));
     merge(nft.unwrap_or_default(), dump)
 }

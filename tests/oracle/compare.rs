@@ -112,7 +112,8 @@ impl Told {
             format!(" at {place} {} port {:?}", end.address, end.port)
         });
         let sources: Vec<String> = self.walked.iter().map(|walked| walked.packet.source.to_string()).collect();
-        let mut text = format!("{}{refusal}{} from {}", answer.path, delivered.unwrap_or_default(), sources.join(" or "));
+        let mut text =
+            format!("{}{refusal}{} from {}", answer.path, delivered.unwrap_or_default(), sources.join(" or "));
         for step in &answer.trace {
             text += &format!("\n      {} {} {} `{}`: {}", step.hook, step.table, step.chain, step.rule, step.action);
         }

@@ -91,7 +91,10 @@ fn known() {
     let mut loader = Loader::new();
     let mut check = |name: &str, rules: &Rules, lines: &str| check(&mut lab, &mut loader, name, rules, lines);
 
-    check("no rules", &Rules::default(), "
+    check(
+        "no rules",
+        &Rules::default(),
+        "
         eth0 198.18.0.1 > 198.18.0.2:80/tcp = host 198.18.0.2:80 from 198.18.0.1
         eth0 198.18.0.1 > 198.18.0.2:53/udp = host 198.18.0.2:53 from 198.18.0.1
         eth0 198.19.5.5 > 198.18.1.2:80/tcp = host 198.18.1.2:80 from 198.19.5.5
@@ -116,9 +119,12 @@ fn known() {
         eth0 2001:db8::1 > 2001:db8:1::2:80/udp = host
         eth0 2001:db8::1 > ::1:80/udp = nothing
         c3 fd00:17::3 > 2001:db8::2:80/tcp = host
-        c3 fd00:17::3 > fd00:17::2:80/tcp = c2");
+        c3 fd00:17::3 > fd00:17::2:80/tcp = c2",
+    );
 
-    check("drop and every reject", &nft("
+    check(
+        "drop and every reject",
+        &nft("
         table inet t { chain i { type filter hook input priority 0; policy drop;
             tcp dport 1 accept
             tcp dport 2 reject with tcp reset
@@ -130,7 +136,8 @@ fn known() {
         table ip u { chain f { type filter hook forward priority 0;
             tcp dport 7 reject with icmp type prot-unreachable
             tcp dport 8 drop
-        } }"), "
+        } }"),
+        "
         eth0 198.18.0.1 > 198.18.0.2:1/tcp = host
         eth0 198.18.0.1 > 198.18.0.2:2/tcp = reset
         eth0 198.18.0.1 > 198.18.0.2:3/tcp = icmp 3/3 by 198.18.0.2
@@ -143,9 +150,12 @@ fn known() {
         eth0 2001:db8::1 > 2001:db8::2:9/udp = nothing
         eth0 198.18.0.1 > 172.17.0.2:7/tcp = icmp 3/2
         eth0 198.18.0.1 > 172.17.0.2:8/tcp = nothing
-        eth0 198.18.0.1 > 172.17.0.2:9/tcp = c2");
+        eth0 198.18.0.1 > 172.17.0.2:9/tcp = c2",
+    );
 
-    check("translation", &nft("
+    check(
+        "translation",
+        &nft("
         table ip n {
             chain p { type nat hook prerouting priority dstnat;
                 tcp dport 8080 dnat to 172.17.0.2:80
@@ -157,41 +167,63 @@ fn known() {
             chain q { type nat hook postrouting priority srcnat; oifname br0 masquerade; }
             chain i { type nat hook input priority 100; tcp dport 90 snat to 198.18.0.77; }
         }
-        table ip f { chain i { type filter hook input priority 0; policy drop; tcp dport { 81, 8083, 90 } accept; } }"), "
+        table ip f { chain i { type filter hook input priority 0; policy drop; tcp dport { 81, 8083, 90 } accept; } }"),
+        "
         eth0 198.18.0.1 > 198.18.0.2:8080/tcp = c2 172.17.0.2:80 from 172.17.0.1
         eth0 198.18.0.1 > 198.18.0.2:8081/tcp = host 198.18.0.2:81 from 198.18.0.1
         eth0 198.18.0.1 > 127.0.0.1:8082/tcp = c3 172.17.0.3:82
         eth1 198.18.1.1 > 198.18.0.2:8083/tcp = host 198.18.1.2:8083
         eth0 198.18.0.1 > 198.18.0.2:8084/tcp = nothing
         eth0 198.18.0.1 > 198.18.0.2:90/tcp = host 198.18.0.2:90 from 198.18.0.77
-        eth0 198.18.0.1 > 198.18.0.2:8085/tcp = nothing");
+        eth0 198.18.0.1 > 198.18.0.2:8085/tcp = nothing",
+    );
 
-    check("route_localnet", &with(Rules::default(), "ipv4.conf.all.route_localnet", "1"), "
+    check(
+        "route_localnet",
+        &with(Rules::default(), "ipv4.conf.all.route_localnet", "1"),
+        "
         eth0 198.18.0.1 > 127.0.0.1:80/tcp = host 127.0.0.1:80
-        eth1 198.18.1.1 > 127.0.0.1:80/udp = host");
-    check("strict rp_filter", &with(Rules::default(), "ipv4.conf.eth1.rp_filter", "1"), "
+        eth1 198.18.1.1 > 127.0.0.1:80/udp = host",
+    );
+    check(
+        "strict rp_filter",
+        &with(Rules::default(), "ipv4.conf.eth1.rp_filter", "1"),
+        "
         eth1 198.19.5.5 > 198.18.1.2:80/tcp = nothing
         eth1 198.18.1.1 > 198.18.1.2:80/tcp = host
-        eth0 198.19.5.5 > 198.18.1.2:80/tcp = host");
-    check("no forwarding", &with(Rules::default(), "ipv4.ip_forward", "0"), "
+        eth0 198.19.5.5 > 198.18.1.2:80/tcp = host",
+    );
+    check(
+        "no forwarding",
+        &with(Rules::default(), "ipv4.ip_forward", "0"),
+        "
         eth0 198.18.0.1 > 172.17.0.2:80/tcp = nothing
         eth0 198.18.0.1 > 172.17.0.1:80/tcp = host
-        c2 172.17.0.2 > 172.17.0.3:80/tcp = c3");
-    check("mark and routing table", &nft("
-        table ip m { chain p { type filter hook prerouting priority mangle; tcp dport 80 meta mark set 0x40; } }"), "
+        c2 172.17.0.2 > 172.17.0.3:80/tcp = c3",
+    );
+    check(
+        "mark and routing table",
+        &nft("
+        table ip m { chain p { type filter hook prerouting priority mangle; tcp dport 80 meta mark set 0x40; } }"),
+        "
         eth0 198.18.0.1 > 198.19.9.9:80/tcp = eth1
         eth0 198.18.0.1 > 198.19.9.9:81/tcp = eth0
         eth0 198.18.0.1 > 172.17.0.2:80/tcp = eth1
-        eth0 198.18.0.1 > 198.18.0.2:80/tcp = host");
-    check("ingress and bridge", &nft("
+        eth0 198.18.0.1 > 198.18.0.2:80/tcp = host",
+    );
+    check(
+        "ingress and bridge",
+        &nft("
         table netdev d { chain i { type filter hook ingress device eth0 priority 0; udp dport 7 drop; } }
         table bridge b { chain f { type filter hook forward priority 0; tcp dport 8 drop; } }
-        table ip f { chain f { type filter hook forward priority 0; tcp dport 9 drop; } }"), "
+        table ip f { chain f { type filter hook forward priority 0; tcp dport 9 drop; } }"),
+        "
         eth0 198.18.0.1 > 198.18.0.2:7/udp = nothing
         eth1 198.18.1.1 > 198.18.0.2:7/udp = host
         c2 172.17.0.2 > 172.17.0.3:8/tcp = nothing
         c2 172.17.0.2 > 172.17.0.3:9/tcp = nothing
-        c2 172.17.0.2 > 172.17.0.3:10/tcp = c3");
+        c2 172.17.0.2 > 172.17.0.3:10/tcp = c3",
+    );
 
     let iptables = "*filter\n:INPUT DROP\n:FORWARD ACCEPT\n:OUTPUT ACCEPT
 -A INPUT -p tcp -m multiport --dports 1,2 -j ACCEPT
@@ -212,9 +244,13 @@ COMMIT\n";
     check("iptables on nftables", &rules, lines);
     let rules = Rules { ipset: ipset.to_owned(), legacy: iptables.to_owned(), ..Rules::default() };
     check("legacy iptables", &rules, lines);
-    check("nothing is left", &Rules::default(), "
+    check(
+        "nothing is left",
+        &Rules::default(),
+        "
         eth0 198.18.0.1 > 198.18.0.2:4/tcp = host
-        eth0 198.18.0.1 > 198.18.0.2:8080/tcp = host");
+        eth0 198.18.0.1 > 198.18.0.2:8080/tcp = host",
+    );
 
     // Speed of the lab alone, for who reads the output of a slow run.
     let start = Instant::now();

@@ -162,7 +162,8 @@ impl Lab {
         for interface in ["vc2", "vc3"] {
             set(&format!("ipv6.conf.{interface}.disable_ipv6"), "1");
         }
-        let raw = [false, true].into_iter().flat_map(|ipv6| [Raw::new(ipv6, Transport::Tcp), Raw::new(ipv6, Transport::Udp)]);
+        let raw =
+            [false, true].into_iter().flat_map(|ipv6| [Raw::new(ipv6, Transport::Tcp), Raw::new(ipv6, Transport::Udp)]);
         let raw = raw.collect();
         scanner.enter();
         run("ip", &["-batch", "-"], "link set eth0 up\nlink set eth1 up\n").unwrap();
@@ -299,13 +300,9 @@ impl Raw {
         let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo);
         let (length, source, destination) = {
             let mut parts = [IoSliceMut::new(buffer)];
-            let message = recvmsg::<SockaddrIn6>(
-                self.socket.as_raw_fd(),
-                &mut parts,
-                Some(&mut control),
-                MsgFlags::MSG_DONTWAIT,
-            )
-            .ok()?;
+            let message =
+                recvmsg::<SockaddrIn6>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)
+                    .ok()?;
             let destination = message.cmsgs().unwrap().find_map(|part| match part {
                 ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::from(info.ipi6_addr.s6_addr)),
                 _ => None,

@@ -74,7 +74,9 @@ pub fn all() -> Vec<(String, Regression)> {
         .map(|entries| {
             let paths = entries.map(|entry| entry.unwrap().path());
             let tomls = paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
-            tomls.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), Regression::load(&path))).collect()
+            tomls
+                .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), Regression::load(&path)))
+                .collect()
         })
         .unwrap_or_default();
     found.sort_by(|a, b| a.0.cmp(&b.0));

@@ -109,7 +109,8 @@ impl Loader {
             run("ipset", &["restore"], &rules.ipset)?;
         }
         run("nft", &["-f", "-"], &format!("flush ruleset\n{}", rules.nft))?;
-        for (program, text) in [("iptables-nft-restore", &rules.iptables), ("ip6tables-nft-restore", &rules.ip6tables)] {
+        for (program, text) in [("iptables-nft-restore", &rules.iptables), ("ip6tables-nft-restore", &rules.ip6tables)]
+        {
             if !text.is_empty() {
                 run(program, &[], text)?;
             }

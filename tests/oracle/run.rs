@@ -53,13 +53,8 @@ struct Difference {
     text: String,
 }
 
-const PROGRAMS: &[&str] = &[
-    "ipset",
-    "iptables-nft-restore",
-    "ip6tables-nft-restore",
-    "iptables-legacy-restore",
-    "ip6tables-legacy-restore",
-];
+const PROGRAMS: &[&str] =
+    &["ipset", "iptables-nft-restore", "ip6tables-nft-restore", "iptables-legacy-restore", "ip6tables-legacy-restore"];
 
 /// The kernel agrees with every definite answer.
 #[test]

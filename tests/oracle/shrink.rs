@@ -86,7 +86,9 @@ fn without(text: &str, from: usize, to: usize) -> String {
 #[test]
 fn the_smallest_ruleset_is_found() {
     let rules = Rules {
-        nft: "table ip a {\nchain x {\ndrop\n}\n}\ntable ip b {\nchain y {\naccept\nreject\n}\nchain z {\nreject\n}\n}\n".to_owned(),
+        nft:
+            "table ip a {\nchain x {\ndrop\n}\n}\ntable ip b {\nchain y {\naccept\nreject\n}\nchain z {\nreject\n}\n}\n"
+                .to_owned(),
         iptables: "*nat\n-A ONE\nCOMMIT\n*filter\n-A TWO\n-A THREE\nCOMMIT\n".to_owned(),
         legacy: "anything\n".to_owned(),
         ..Rules::default()

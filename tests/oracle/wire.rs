@@ -53,13 +53,9 @@ impl Segment {
         };
         let length = u16::try_from(body.len()).expect("a short packet");
         let pseudo = match (self.source, self.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => [
-                source.octets().as_slice(),
-                &destination.octets(),
-                &[0, protocol],
-                &length.to_be_bytes(),
-            ]
-            .concat(),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                [source.octets().as_slice(), &destination.octets(), &[0, protocol], &length.to_be_bytes()].concat()
+            }
             (IpAddr::V6(source), IpAddr::V6(destination)) => [
                 source.octets().as_slice(),
                 &destination.octets(),
@@ -163,12 +159,7 @@ pub fn read_packet(packet: &[u8]) -> Option<Meaning> {
 }
 
 /// Transport header and addresses of a packet without its IP header (raw IPv6 sockets give that).
-pub fn read_body(
-    transport: Transport,
-    source: IpAddr,
-    destination: IpAddr,
-    body: &[u8],
-) -> Option<Segment> {
+pub fn read_body(transport: Transport, source: IpAddr, destination: IpAddr, body: &[u8]) -> Option<Segment> {
     let protocol = if transport == Transport::Tcp { TCP } else { UDP };
     match read_segment(&Header { source, destination, protocol, body })? {
         (segment, None) => Some(segment),
@@ -266,14 +257,8 @@ fn ipv4_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: u1
 }
 
 fn ipv6_header(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, length: u16) -> Vec<u8> {
-    [
-        [0x60, 0, 0, 0].as_slice(),
-        &length.to_be_bytes(),
-        &[protocol, TTL],
-        &source.octets(),
-        &destination.octets(),
-    ]
-    .concat()
+    [[0x60, 0, 0, 0].as_slice(), &length.to_be_bytes(), &[protocol, TTL], &source.octets(), &destination.octets()]
+        .concat()
 }
 
 /// RFC 1071, over parts of even length except the last one.

@@ -27,7 +27,9 @@ const CHAINS: &[(usize, Chain)] = &[
 
 /// Input for `ipset restore`, of both families.
 pub fn ipset(draw: &Draw) -> String {
-    let mut text = String::from("create v4addr hash:ip\ncreate v4net hash:net\ncreate v4ipport hash:ip,port\ncreate v6addr hash:ip family inet6\ncreate v6net hash:net family inet6\ncreate v6ipport hash:ip,port family inet6\ncreate ports bitmap:port range 0-65535\ncreate lists list:set\nadd lists v4addr\n");
+    let mut text = String::from(
+        "create v4addr hash:ip\ncreate v4net hash:net\ncreate v4ipport hash:ip,port\ncreate v6addr hash:ip family inet6\ncreate v6net hash:net family inet6\ncreate v6ipport hash:ip,port family inet6\ncreate ports bitmap:port range 0-65535\ncreate lists list:set\nadd lists v4addr\n",
+    );
     for (short, version) in [("v4", Version::V4), ("v6", Version::V6)] {
         for address in draw.some(version.sources(), 2) {
             let _ = writeln!(text, "add {short}addr {address}");
@@ -95,15 +97,7 @@ pub fn iptables(draw: &Draw, version: Version, ports: &[u16], sets: bool) -> Str
     text
 }
 
-fn rule(
-    draw: &Draw,
-    version: Version,
-    chain: Chain,
-    name: &str,
-    ports: &[u16],
-    sets: bool,
-    users: &[&str],
-) -> String {
+fn rule(draw: &Draw, version: Version, chain: Chain, name: &str, ports: &[u16], sets: bool, users: &[&str]) -> String {
     let protocol = draw.weighted(&[(7, "tcp"), (3, "udp")]);
     let mut parts = vec![format!("-A {name}")];
     let mut with_protocol = false;
@@ -130,7 +124,8 @@ fn rule(
     }
     // A reset and a port want the right protocol.
     let mut target = target(draw, version, chain, users);
-    let said = parts.iter().find_map(|part| part.split_once("-p ")).map(|(_, rest)| rest.split(' ').next().unwrap_or(""));
+    let said =
+        parts.iter().find_map(|part| part.split_once("-p ")).map(|(_, rest)| rest.split(' ').next().unwrap_or(""));
     let (wants_tcp, wants_port) = (target.contains("tcp-reset"), target.contains("--to-ports") || has_port(&target));
     match said {
         None if wants_tcp || wants_port => parts.insert(1, "-p tcp".to_owned()),
@@ -160,7 +155,9 @@ fn port(draw: &Draw, protocol: &str, ports: &[u16]) -> String {
     let one = draw.pick(ports);
     match draw.below(8) {
         0..4 => draw.with("--dport", format!("-p {protocol} --dport {one}")),
-        4 => draw.with("--dport range", format!("-p {protocol} --dport {}", draw.pick(&["1:1024", "80:8080", "8000:"]))),
+        4 => {
+            draw.with("--dport range", format!("-p {protocol} --dport {}", draw.pick(&["1:1024", "80:8080", "8000:"])))
+        }
         5 => draw.with("! --dport", format!("-p {protocol} ! --dport {one}")),
         6 => {
             let list: Vec<String> = draw.some(ports, 2).iter().map(u16::to_string).collect();
@@ -196,8 +193,16 @@ fn interface(draw: &Draw, chain: Chain) -> String {
 
 fn connection(draw: &Draw, version: Version, protocol: &str, ports: &[u16], with_protocol: &mut bool) -> String {
     match draw.below(7) {
-        0 | 1 => draw.with("-m conntrack --ctstate", format!("-m conntrack --ctstate {}", draw.pick(&["NEW", "ESTABLISHED,RELATED", "INVALID", "NEW,UNTRACKED"]))),
-        2 | 3 => draw.with("--ctstate DNAT", draw.pick(&["-m conntrack --ctstate DNAT", "-m conntrack ! --ctstate DNAT"])),
+        0 | 1 => draw.with(
+            "-m conntrack --ctstate",
+            format!(
+                "-m conntrack --ctstate {}",
+                draw.pick(&["NEW", "ESTABLISHED,RELATED", "INVALID", "NEW,UNTRACKED"])
+            ),
+        ),
+        2 | 3 => {
+            draw.with("--ctstate DNAT", draw.pick(&["-m conntrack --ctstate DNAT", "-m conntrack ! --ctstate DNAT"]))
+        }
         4 => draw.with("--ctorigdst", format!("-m conntrack --ctorigdst {}", draw.pick(version.destinations()))),
         5 if !*with_protocol && draw.chance(60) => {
             *with_protocol = true;
@@ -208,14 +213,7 @@ fn connection(draw: &Draw, version: Version, protocol: &str, ports: &[u16], with
     }
 }
 
-fn other(
-    draw: &Draw,
-    version: Version,
-    chain: Chain,
-    sets: bool,
-    with_protocol: &mut bool,
-    protocol: &str,
-) -> String {
+fn other(draw: &Draw, version: Version, chain: Chain, sets: bool, with_protocol: &mut bool, protocol: &str) -> String {
     let short = if version == Version::V4 { "v4" } else { "v6" };
     if sets && draw.chance(45) {
         let text = match draw.below(7) {
@@ -232,20 +230,39 @@ fn other(
         return draw.with("-m owner", "-m owner --uid-owner 0");
     }
     match draw.below(9) {
-        0 | 1 => draw.with("-m addrtype", draw.pick(&["-m addrtype --dst-type LOCAL", "-m addrtype ! --dst-type LOCAL"])),
-        2 if chain.name == "PREROUTING" => draw.with("-m addrtype of interface", "-m addrtype --dst-type LOCAL --limit-iface-in"),
-        2 | 3 => draw.with("-m mark", draw.pick(&["-m mark --mark 0x1", "-m mark ! --mark 0x4/0x4", "-m mark --mark 0x40/0xf0", "-m mark --mark 0x0"])),
+        0 | 1 => {
+            draw.with("-m addrtype", draw.pick(&["-m addrtype --dst-type LOCAL", "-m addrtype ! --dst-type LOCAL"]))
+        }
+        2 if chain.name == "PREROUTING" => {
+            draw.with("-m addrtype of interface", "-m addrtype --dst-type LOCAL --limit-iface-in")
+        }
+        2 | 3 => draw.with(
+            "-m mark",
+            draw.pick(&[
+                "-m mark --mark 0x1",
+                "-m mark ! --mark 0x4/0x4",
+                "-m mark --mark 0x40/0xf0",
+                "-m mark --mark 0x0",
+            ]),
+        ),
         4 if matches!(chain.name, "PREROUTING" | "FORWARD" | "INPUT") => {
             let mut list = vec!["--physdev-in vc2", "! --physdev-in vc2", "--physdev-in vc+"];
             if chain.name == "FORWARD" {
-                list.extend(["--physdev-is-bridged", "! --physdev-is-bridged", "--physdev-is-bridged --physdev-out vc3"]);
+                list.extend([
+                    "--physdev-is-bridged",
+                    "! --physdev-is-bridged",
+                    "--physdev-is-bridged --physdev-out vc3",
+                ]);
             }
             draw.with("-m physdev", format!("-m physdev {}", draw.pick(&list)))
         }
         5 | 6 if !*with_protocol => {
             *with_protocol = true;
             if draw.chance(60) {
-                return draw.with("--syn", draw.pick(&["-p tcp --syn", "-p tcp --tcp-flags FIN,SYN,RST,ACK SYN", "-p tcp ! --syn"]));
+                return draw.with(
+                    "--syn",
+                    draw.pick(&["-p tcp --syn", "-p tcp --tcp-flags FIN,SYN,RST,ACK SYN", "-p tcp ! --syn"]),
+                );
             }
             let text = if version == Version::V4 { "-p icmp --icmp-type 8" } else { "-p ipv6-icmp --icmpv6-type 128" };
             draw.with("-p icmp", text)
@@ -262,7 +279,11 @@ fn other(
 fn target(draw: &Draw, version: Version, chain: Chain, users: &[&str]) -> String {
     if !users.is_empty() && draw.chance(40) {
         let user = draw.pick(users);
-        return if draw.chance(20) { draw.with("-g", format!("-g {user}")) } else { draw.with("-j to a chain", format!("-j {user}")) };
+        return if draw.chance(20) {
+            draw.with("-g", format!("-g {user}"))
+        } else {
+            draw.with("-j to a chain", format!("-j {user}"))
+        };
     }
     let with_port = |address: &str, port: u16| {
         if version == Version::V4 { format!("{address}:{port}") } else { format!("[{address}]:{port}") }
@@ -276,9 +297,23 @@ fn target(draw: &Draw, version: Version, chain: Chain, users: &[&str]) -> String
         },
         ("mangle", _) => match draw.below(10) {
             0..2 => draw.with("MARK", draw.pick(&["-j MARK --set-mark 0x1", "-j MARK --set-xmark 0x40/0xffffffff"])),
-            2..5 => draw.with("MARK arithmetic", draw.pick(&["-j MARK --or-mark 0x4", "-j MARK --and-mark 0xfffffff0", "-j MARK --xor-mark 0x5", "-j MARK --set-xmark 0x4/0x6"])),
-            5..7 => draw.with("CONNMARK", draw.pick(&["-j CONNMARK --set-xmark 0x1/0xffffffff", "-j CONNMARK --set-xmark 0x8/0x8"])),
-            7 => draw.with("CONNMARK save and restore", draw.pick(&["-j CONNMARK --save-mark", "-j CONNMARK --restore-mark"])),
+            2..5 => draw.with(
+                "MARK arithmetic",
+                draw.pick(&[
+                    "-j MARK --or-mark 0x4",
+                    "-j MARK --and-mark 0xfffffff0",
+                    "-j MARK --xor-mark 0x5",
+                    "-j MARK --set-xmark 0x4/0x6",
+                ]),
+            ),
+            5..7 => draw.with(
+                "CONNMARK",
+                draw.pick(&["-j CONNMARK --set-xmark 0x1/0xffffffff", "-j CONNMARK --set-xmark 0x8/0x8"]),
+            ),
+            7 => draw.with(
+                "CONNMARK save and restore",
+                draw.pick(&["-j CONNMARK --save-mark", "-j CONNMARK --restore-mark"]),
+            ),
             8 => draw.with("DROP", "-j DROP"),
             _ => draw.with("ACCEPT", "-j ACCEPT"),
         },
@@ -305,8 +340,20 @@ fn target(draw: &Draw, version: Version, chain: Chain, users: &[&str]) -> String
             14 | 15 => draw.with("REJECT with a reset", "-j REJECT --reject-with tcp-reset"),
             _ => {
                 let kinds: &[&str] = match version {
-                    Version::V4 => &["", " --reject-with icmp-port-unreachable", " --reject-with icmp-host-prohibited", " --reject-with icmp-admin-prohibited", " --reject-with icmp-net-unreachable", " --reject-with icmp-proto-unreachable"],
-                    Version::V6 => &["", " --reject-with icmp6-adm-prohibited", " --reject-with icmp6-addr-unreachable", " --reject-with icmp6-no-route"],
+                    Version::V4 => &[
+                        "",
+                        " --reject-with icmp-port-unreachable",
+                        " --reject-with icmp-host-prohibited",
+                        " --reject-with icmp-admin-prohibited",
+                        " --reject-with icmp-net-unreachable",
+                        " --reject-with icmp-proto-unreachable",
+                    ],
+                    Version::V6 => &[
+                        "",
+                        " --reject-with icmp6-adm-prohibited",
+                        " --reject-with icmp6-addr-unreachable",
+                        " --reject-with icmp6-no-route",
+                    ],
                 };
                 draw.with("REJECT", format!("-j REJECT{}", draw.pick(kinds)))
             }

@@ -42,7 +42,12 @@ pub fn named(draw: &Draw, version: Version, ports: &[u16]) -> (Named, String) {
     let (lookup, ends, feature, body) = match draw.below(8) {
         0 => {
             let elements = addresses(draw).join(", ");
-            (format!("{family} {side} @{name}"), false, "named set", format!("type {address}; elements = {{ {elements} }}"))
+            (
+                format!("{family} {side} @{name}"),
+                false,
+                "named set",
+                format!("type {address}; elements = {{ {elements} }}"),
+            )
         }
         1 => {
             let mut elements: Vec<String> = draw.some(version.prefixes(), 1).iter().map(|p| (*p).to_owned()).collect();
@@ -55,7 +60,12 @@ pub fn named(draw: &Draw, version: Version, ports: &[u16]) -> (Named, String) {
         }
         2 => {
             let elements = join(&some_ports(draw));
-            (format!("PROTOCOL dport @{name}"), false, "named set", format!("type inet_service; elements = {{ {elements} }}"))
+            (
+                format!("PROTOCOL dport @{name}"),
+                false,
+                "named set",
+                format!("type inet_service; elements = {{ {elements} }}"),
+            )
         }
         3 => {
             let ports = some_ports(draw);
@@ -172,15 +182,14 @@ fn address(draw: &Draw, context: &Context<'_>) -> String {
         }
         10 => {
             let (range, prefix) = (draw.pick(version.ranges()), draw.pick(&version.prefixes()[2..]));
-            let text = if range.starts_with(&prefix[..6]) {
-                range.to_owned()
-            } else {
-                format!("{{ {range}, {prefix} }}")
-            };
+            let text =
+                if range.starts_with(&prefix[..6]) { range.to_owned() } else { format!("{{ {range}, {prefix} }}") };
             draw.with("address range", format!("{family} {side} {text}"))
         }
         _ => match version {
-            Version::V4 => draw.with("address with mask", format!("ip {side} & 255.255.0.255 == 198.18.0.{}", draw.between(1, 2))),
+            Version::V4 => {
+                draw.with("address with mask", format!("ip {side} & 255.255.0.255 == 198.18.0.{}", draw.between(1, 2)))
+            }
             Version::V6 => draw.with("address with mask", format!("ip6 {side} & ffff:ffff:: == 2001:db8::")),
         },
     }
@@ -194,7 +203,9 @@ fn interface(draw: &Draw, context: &Context<'_>) -> String {
             _ => draw.with("iifname", "iifname \"eth0\""),
         };
     }
-    if matches!(context.place, Place::Postrouting | Place::NatPostrouting) || (context.place == Place::Filter && draw.chance(25)) {
+    if matches!(context.place, Place::Postrouting | Place::NatPostrouting)
+        || (context.place == Place::Filter && draw.chance(25))
+    {
         return match draw.below(4) {
             0 => draw.with("oif", "oif \"br0\""),
             1 => draw.with("oifname !=", "oifname != \"br0\""),
@@ -232,7 +243,10 @@ fn connection(draw: &Draw, context: &Context<'_>) -> String {
         10 => draw.with("ct direction", "ct direction original"),
         11 => {
             let port = draw.pick(context.ports);
-            draw.with("ct original proto-dst", format!("meta l4proto {} ct original proto-dst {port}", context.protocol))
+            draw.with(
+                "ct original proto-dst",
+                format!("meta l4proto {} ct original proto-dst {port}", context.protocol),
+            )
         }
         12 => {
             let (family, of) = (context.version.nft(), draw.pick(context.version.destinations()));
@@ -246,7 +260,9 @@ fn meta(draw: &Draw, context: &Context<'_>) -> String {
     let link = context.place == Place::Link;
     if matches!(context.place, Place::Raw | Place::Prerouting) && draw.chance(35) {
         return match draw.below(4) {
-            0 | 1 => draw.with("fib saddr iif", draw.pick(&["fib saddr . iif oif missing", "fib saddr . iif oif != 0"])),
+            0 | 1 => {
+                draw.with("fib saddr iif", draw.pick(&["fib saddr . iif oif missing", "fib saddr . iif oif != 0"]))
+            }
             _ => draw.with("fib daddr iif type", "fib daddr . iif type local"),
         };
     }
@@ -261,23 +277,46 @@ fn meta(draw: &Draw, context: &Context<'_>) -> String {
         }
         2 => draw.with("pkttype", draw.pick(&["meta pkttype host", "meta pkttype != broadcast"])),
         3..6 if !link => {
-            let text = ["meta mark 0x1", "meta mark & 0x4 == 0x4", "meta mark & 0xf0 != 0x0", "meta mark != 0x2", "meta mark { 0x1, 0x2 }"];
+            let text = [
+                "meta mark 0x1",
+                "meta mark & 0x4 == 0x4",
+                "meta mark & 0xf0 != 0x0",
+                "meta mark != 0x2",
+                "meta mark { 0x1, 0x2 }",
+            ];
             draw.with("meta mark", draw.pick(&text))
         }
         6..9 if !link => {
-            let text = ["fib daddr type local", "fib daddr type local", "fib daddr type != local", "fib daddr type { local, broadcast }"];
+            let text = [
+                "fib daddr type local",
+                "fib daddr type local",
+                "fib daddr type != local",
+                "fib daddr type { local, broadcast }",
+            ];
             draw.with("fib daddr type", draw.pick(&text))
         }
         10 => draw.with("meta length", draw.pick(&["meta length < 100", "meta length > 1000"])),
-        _ => draw.with("ip protocol", format!("{} {}", if context.version == Version::V4 { "ip protocol" } else { "ip6 nexthdr" }, context.protocol)),
+        _ => draw.with(
+            "ip protocol",
+            format!(
+                "{} {}",
+                if context.version == Version::V4 { "ip protocol" } else { "ip6 nexthdr" },
+                context.protocol
+            ),
+        ),
     }
 }
 
 fn header(draw: &Draw, context: &Context<'_>) -> String {
     let choice = if context.protocol == "tcp" { draw.below(6) } else { draw.between(3, 5) };
     match (choice, context.version) {
-        (0 | 1, _) => draw.with("tcp flags", draw.pick(&["tcp flags syn", "tcp flags & (fin | syn | rst | ack) == syn"])),
-        (2, _) => draw.with("tcp flags", draw.pick(&["tcp flags & (fin | rst) != 0x0", "tcp flags ! ack", "tcp flags syn / fin,syn,rst,ack"])),
+        (0 | 1, _) => {
+            draw.with("tcp flags", draw.pick(&["tcp flags syn", "tcp flags & (fin | syn | rst | ack) == syn"]))
+        }
+        (2, _) => draw.with(
+            "tcp flags",
+            draw.pick(&["tcp flags & (fin | rst) != 0x0", "tcp flags ! ack", "tcp flags syn / fin,syn,rst,ack"]),
+        ),
         (3, Version::V4) => draw.with("ip ttl", draw.pick(&["ip ttl > 10", "ip ttl 60-64", "ip ttl < 20"])),
         (3, Version::V6) => draw.with("ip6 hoplimit", "ip6 hoplimit > 10"),
         (4, Version::V4) => draw.with("ip length", "ip length 20-100"),
@@ -293,12 +332,16 @@ fn concatenation(draw: &Draw, context: &Context<'_>) -> String {
     let second = if (a, p) == (b, q) { String::new() } else { format!(", {b} . {q}") };
     match draw.below(3) {
         0 => draw.with("concatenation", format!("{family} daddr . {protocol} dport {{ {a} . {p}{second} }}")),
-        1 if context.place != Place::Link => {
-            draw.with("concatenation", format!("iifname . {protocol} dport {{ \"eth0\" . {p}, \"eth1\" . {q}, \"br0\" . 80 }}"))
-        }
+        1 if context.place != Place::Link => draw.with(
+            "concatenation",
+            format!("iifname . {protocol} dport {{ \"eth0\" . {p}, \"eth1\" . {q}, \"br0\" . 80 }}"),
+        ),
         _ => {
             let prefix = draw.pick(&version.prefixes()[..3]);
-            draw.with("concatenation with intervals", format!("{family} saddr . {protocol} dport {{ {prefix} . {p}-{} }}", p.saturating_add(500)))
+            draw.with(
+                "concatenation with intervals",
+                format!("{family} saddr . {protocol} dport {{ {prefix} . {p}-{} }}", p.saturating_add(500)),
+            )
         }
     }
 }
@@ -324,7 +367,10 @@ pub fn verdict_map(draw: &Draw, context: &Context<'_>, chains: &[&String]) -> St
         }
         1 if !matches!(context.place, Place::Link | Place::Raw) => {
             let a = verdict(draw);
-            draw.with("verdict map of ct state", format!("ct state vmap {{ established : accept, related : accept, invalid : drop, new : {a} }}"))
+            draw.with(
+                "verdict map of ct state",
+                format!("ct state vmap {{ established : accept, related : accept, invalid : drop, new : {a} }}"),
+            )
         }
         2 => {
             let family = context.version.nft();
@@ -375,17 +421,32 @@ pub fn nat(draw: &Draw, context: &Context<'_>) -> String {
             9 => {
                 let (a, b) = (version.target(draw), version.target(draw));
                 let ports = draw.some(context.ports, 2);
-                draw.with("dnat by map", format!("meta l4proto {protocol} dnat{of} to {protocol} dport map {{ {} : {a}, {} : {b} }}", ports[0], ports[1]))
+                draw.with(
+                    "dnat by map",
+                    format!(
+                        "meta l4proto {protocol} dnat{of} to {protocol} dport map {{ {} : {a}, {} : {b} }}",
+                        ports[0], ports[1]
+                    ),
+                )
             }
             10 => {
                 let (a, b) = (version.target(draw), version.target(draw));
                 let ports = draw.some(context.ports, 2);
                 let elements = format!("{} : {a} . {inner}, {} : {b} . 80", ports[0], ports[1]);
-                draw.with("dnat by map to address and port", format!("meta l4proto {protocol} dnat {family} to {protocol} dport map {{ {elements} }}"))
+                draw.with(
+                    "dnat by map to address and port",
+                    format!("meta l4proto {protocol} dnat {family} to {protocol} dport map {{ {elements} }}"),
+                )
             }
             _ => {
                 let ports = draw.some(context.ports, 2);
-                draw.with("redirect by map", format!("meta l4proto {protocol} redirect to :{protocol} dport map {{ {} : {inner}, {} : 80 }}", ports[0], ports[1]))
+                draw.with(
+                    "redirect by map",
+                    format!(
+                        "meta l4proto {protocol} redirect to :{protocol} dport map {{ {} : {inner}, {} : 80 }}",
+                        ports[0], ports[1]
+                    ),
+                )
             }
         },
         Place::NatPostrouting => match draw.below(4) {

@@ -73,7 +73,11 @@ pub fn nft(draw: &Draw, ports: &[u16]) -> String {
     let mut text = String::new();
     for _ in 0..draw.weighted(&[(5, 1), (4, 2), (2, 3)]) {
         let family = draw.weighted(&[
-            (36, Family::Ip), (12, Family::Ip6), (38, Family::Inet), (7, Family::Netdev), (7, Family::Bridge),
+            (36, Family::Ip),
+            (12, Family::Ip6),
+            (38, Family::Inet),
+            (7, Family::Netdev),
+            (7, Family::Bridge),
         ]);
         text += &table(draw, family, ports);
     }
@@ -123,7 +127,11 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
     let mut chains = Vec::new();
     for _ in 0..draw.weighted(&[(3, 1), (5, 2), (4, 3), (1, 4)]) {
         let policy = |draw: &Draw, percent: usize| {
-            if draw.chance(percent) { draw.with("policy drop", "policy drop;") } else { draw.pick(&["", "policy accept;"]).to_owned() }
+            if draw.chance(percent) {
+                draw.with("policy drop", "policy drop;")
+            } else {
+                draw.pick(&["", "policy accept;"]).to_owned()
+            }
         };
         let shift = draw.pick(&[0_i32, 0, -7, -3, 2, 5]);
         chains.push(match family {
@@ -136,7 +144,10 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
             }
             Family::Bridge => {
                 let hook = draw.pick(&["prerouting", "input", "forward", "forward", "postrouting"]);
-                (Place::Link, draw.with("hook of a bridge", format!("type filter hook {hook} priority {};", -200 + shift)))
+                (
+                    Place::Link,
+                    draw.with("hook of a bridge", format!("type filter hook {hook} priority {};", -200 + shift)),
+                )
             }
             _ => match draw.below(100) {
                 0..8 => {
@@ -152,7 +163,10 @@ fn base_chains(draw: &Draw, family: Family) -> Vec<(Place, String)> {
                 17..34 => {
                     let priority = draw.pick(&["filter", "-10", "security", "3"]);
                     let policy = policy(draw, 18);
-                    (Place::Filter, draw.with("hook input", format!("type filter hook input priority {priority}; {policy}")))
+                    (
+                        Place::Filter,
+                        draw.with("hook input", format!("type filter hook input priority {priority}; {policy}")),
+                    )
                 }
                 34..46 => {
                     let priority = draw.pick(&["filter", "-12", "security", "4"]);
@@ -215,7 +229,8 @@ fn rule(draw: &Draw, table: &Table, place: Place, ports: &[u16]) -> String {
     }
     if draw.chance(5) {
         let verdict = draw.pick(&["accept", "drop"]);
-        return draw.with("set of protocols", format!("meta l4proto {{ tcp, udp }} th dport {} {verdict}", draw.pick(ports)));
+        return draw
+            .with("set of protocols", format!("meta l4proto {{ tcp, udp }} th dport {} {verdict}", draw.pick(ports)));
     }
     let mut parts = Vec::new();
     for _ in 0..draw.weighted(&[(1, 0), (6, 1), (4, 2), (1, 3)]) {
@@ -249,8 +264,7 @@ fn limit(draw: &Draw) -> String {
 
 fn action(draw: &Draw, table: &Table, context: &matches::Context<'_>, unmatched: bool) -> String {
     let place = context.place;
-    let targets: Vec<&String> =
-        table.chains.iter().filter(|(_, of)| *of == place).map(|(name, _)| name).collect();
+    let targets: Vec<&String> = table.chains.iter().filter(|(_, of)| *of == place).map(|(name, _)| name).collect();
     if !targets.is_empty() && draw.chance(22) {
         let target = targets[draw.below(targets.len())];
         return match draw.below(4) {

@@ -126,7 +126,10 @@ fn docker20(draw: &Draw, published: &[Published]) -> String {
     }
     let user = match draw.below(3) {
         0 => String::new(),
-        1 => format!("-A DOCKER-USER -i eth0 -p tcp -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j DROP\n", published[0].port),
+        1 => format!(
+            "-A DOCKER-USER -i eth0 -p tcp -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j DROP\n",
+            published[0].port
+        ),
         _ => "-A DOCKER-USER ! -s 198.18.0.0/24 -i eth0 -j DROP\n".to_owned(),
     };
     let forward = draw.pick(&["DROP", "DROP", "ACCEPT"]);
@@ -174,7 +177,11 @@ fn docker28(draw: &Draw, published: &[Published]) -> String {
     }
     for p in published {
         if p.on == Some("127.0.0.1") {
-            let _ = writeln!(raw, "-A PREROUTING -d 127.0.0.1/32 ! -i lo -p {0} -m {0} --dport {1} -j DROP", p.protocol, p.port);
+            let _ = writeln!(
+                raw,
+                "-A PREROUTING -d 127.0.0.1/32 ! -i lo -p {0} -m {0} --dport {1} -j DROP",
+                p.protocol, p.port
+            );
         }
         let on = p.on.map_or(String::new(), |address| format!("-d {address}/32 "));
         let _ = writeln!(
@@ -241,7 +248,11 @@ fn docker29(draw: &Draw, published: &[Published]) -> String {
         );
         let _ = writeln!(accept, "ip daddr {2} {0} dport {1} counter accept", p.protocol, p.inner, p.container);
         if p.on == Some("127.0.0.1") {
-            let _ = writeln!(raw, "ip daddr 127.0.0.1 iifname != \"lo\" {0} dport {1} counter drop comment \"LOOPBACK\"", p.protocol, p.port);
+            let _ = writeln!(
+                raw,
+                "ip daddr 127.0.0.1 iifname != \"lo\" {0} dport {1} counter drop comment \"LOOPBACK\"",
+                p.protocol, p.port
+            );
         }
     }
     let trusted = if draw.chance(30) { "iifname \"eth1\" accept\n" } else { "" };
@@ -299,8 +310,10 @@ fn ufw(draw: &Draw, ports: &[u16], published: &[Published]) -> String {
         allowed += &line;
     }
     let policy = draw.pick(&["DROP", "DROP", "ACCEPT"]);
-    let skip = if policy == "DROP" { "-A ufw-skip-to-policy-input -j DROP" } else { "-A ufw-skip-to-policy-input -j ACCEPT" };
-    let reject = if draw.chance(20) { "-A ufw-reject-input -j REJECT --reject-with icmp-port-unreachable\n" } else { "" };
+    let skip =
+        if policy == "DROP" { "-A ufw-skip-to-policy-input -j DROP" } else { "-A ufw-skip-to-policy-input -j ACCEPT" };
+    let reject =
+        if draw.chance(20) { "-A ufw-reject-input -j REJECT --reject-with icmp-port-unreachable\n" } else { "" };
     let route = if draw.chance(50) {
         format!("-A ufw-user-forward -s 198.18.0.0/24 -p tcp -m tcp --dport {} -j ACCEPT\n", draw.pick(INNER_PORTS))
     } else {
@@ -379,7 +392,8 @@ fn firewalld(draw: &Draw, ports: &[u16]) -> String {
         String::new()
     };
     // Zones `public`, `drop` and `trusted` end in these.
-    let end = draw.pick(&["reject with icmpx admin-prohibited", "reject with icmpx admin-prohibited", "drop", "accept"]);
+    let end =
+        draw.pick(&["reject with icmpx admin-prohibited", "reject with icmpx admin-prohibited", "drop", "accept"]);
     let docker = if draw.chance(50) { "iifname \"br0\" goto filter_IN_docker\n" } else { "" };
     format!(
         "table inet firewalld {{
@@ -443,7 +457,8 @@ jump filter_FORWARD_ZONES
 }
 
 fn kube_proxy(draw: &Draw, published: &[Published]) -> String {
-    let (mut declared, mut nat, mut node_ports, mut filter) = (String::new(), String::new(), String::new(), String::new());
+    let (mut declared, mut nat, mut node_ports, mut filter) =
+        (String::new(), String::new(), String::new(), String::new());
     for (index, p) in published.iter().enumerate() {
         let service = format!("SVC{index}");
         let _ = writeln!(declared, ":KUBE-EXT-{service} - [0:0]\n:KUBE-{service} - [0:0]\n:KUBE-SEP{index} - [0:0]");
@@ -453,7 +468,10 @@ fn kube_proxy(draw: &Draw, published: &[Published]) -> String {
                 "-A KUBE-NODEPORTS -p {0} -m comment --comment \"default/web\" -m {0} --dport {1} -j KUBE-EXT-{service}",
                 p.protocol, p.port
             );
-            let _ = writeln!(nat, "-A KUBE-EXT-{service} -m comment --comment \"masquerade traffic\" -j KUBE-MARK-MASQ\n-A KUBE-EXT-{service} -j KUBE-{service}");
+            let _ = writeln!(
+                nat,
+                "-A KUBE-EXT-{service} -m comment --comment \"masquerade traffic\" -j KUBE-MARK-MASQ\n-A KUBE-EXT-{service} -j KUBE-{service}"
+            );
             let _ = writeln!(nat, "-A KUBE-{service} -m comment --comment \"default/web\" -j KUBE-SEP{index}");
             let _ = writeln!(nat, "-A KUBE-SEP{index} -s {0}/32 -j KUBE-MARK-MASQ", p.container);
             let _ = writeln!(
