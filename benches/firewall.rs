@@ -55,13 +55,7 @@ fn main() -> ExitCode {
 }
 
 /// Reads and asks one form of the rules; whether both goals are met.
-fn measure(
-    name: &str,
-    rules: u32,
-    questions: u32,
-    length: usize,
-    read: impl Fn() -> Result<Ruleset, String>,
-) -> bool {
+fn measure(name: &str, rules: u32, questions: u32, length: usize, read: impl Fn() -> Result<Ruleset, String>) -> bool {
     let mut best = Duration::MAX;
     let mut ruleset = Ruleset::default();
     for _ in 0..3 {
@@ -115,7 +109,8 @@ fn saved(rules: u32, sets: u32) -> String {
 fn ipsets(sets: u32) -> String {
     let mut text = String::new();
     for set in 0..sets {
-        let _ = writeln!(text, "create s{set} hash:ip family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1");
+        let _ =
+            writeln!(text, "create s{set} hash:ip family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1");
         for host in 0..50 {
             let _ = writeln!(text, "add s{set} 10.{}.{}.{host}", set / 256, set % 256);
         }

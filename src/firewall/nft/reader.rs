@@ -217,9 +217,8 @@ impl<'d> Listing<'d> {
 
     fn object(&mut self, index: usize, value: &Value<'_>) -> Result<(), NftError> {
         let object = value.as_object().ok_or_else(|| wrong(format!("/nftables/{index}"), "not an object"))?;
-        let (kind, body) = object
-            .only()
-            .ok_or_else(|| wrong(format!("/nftables/{index}"), "not an object with one member"))?;
+        let (kind, body) =
+            object.only().ok_or_else(|| wrong(format!("/nftables/{index}"), "not an object with one member"))?;
         match kind {
             "metainfo" => return Ok(()),
             "table" | "chain" | "rule" | "set" | "map" | "meter" => {}
