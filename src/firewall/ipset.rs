@@ -74,7 +74,9 @@ impl Catalogue {
 /// Reads the listing. A type of set that is not known leaves that set unanswerable, a broken line fails the whole.
 pub fn read(text: &str) -> Result<Catalogue, IpsetError> {
     let mut building: HashMap<String, Building> = HashMap::new();
+    let mut text_lines = 0;
     for (index, line) in text.lines().enumerate() {
+        text_lines = index + 1;
         let error =
             |cause: String| IpsetError { line: index + 1, cause, text: line.chars().take(LONGEST_EXCERPT).collect() };
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -95,6 +97,11 @@ pub fn read(text: &str) -> Result<Catalogue, IpsetError> {
             }
             _ => return Err(error("neither create nor add".to_owned())),
         }
+    }
+    if let Some(last) = text.lines().last().filter(|_| !text.ends_with('\n')) {
+        // An address that was cut may still look like one.
+        let text = last.chars().take(LONGEST_EXCERPT).collect();
+        return Err(IpsetError { line: text_lines, cause: "the listing ends inside a line".to_owned(), text });
     }
     let mut catalogue = Catalogue::default();
     for (name, set) in building {

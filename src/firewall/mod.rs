@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
-//!   ([`index`], [`lookup`]).
+//!   ([`index`], [`lookup`]), after [`loops`] that no kernel takes were cut out.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
 //! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
@@ -27,6 +27,7 @@ pub mod index;
 pub mod ipset;
 pub mod iptables;
 pub mod lookup;
+pub mod loops;
 pub mod nft;
 pub mod packet;
 pub mod routing;

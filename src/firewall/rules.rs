@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::index::ChainIndex;
 use super::lookup::SetIndex;
+use super::loops;
 use super::ruleset::{
     Backend, Chain, ChainKind, Expression, Family, Hook, Match, Pattern, Ports, Ruleset, Set, SetReference, Statement,
     Table, Translation, TranslationTarget,
@@ -33,7 +34,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn new(ruleset: Ruleset) -> Self {
+    pub fn new(mut ruleset: Ruleset) -> Self {
+        loops::cut(&mut ruleset);
         let mut rules = Self {
             chains: Vec::new(),
             indexes: HashMap::new(),
