@@ -58,7 +58,10 @@ fn asked(ruleset: Ruleset) {
     for (to, from) in QUESTIONS {
         let (to, from): (Endpoint, IpAddr) = (to.parse().expect("an endpoint"), from.parse().expect("an address"));
         let answer = path.ask(&Question::new(to, from));
-        assert!(!unread || answer.path == PathOutcome::Unknown, "definite, although something was not read: {answer:?}");
+        assert!(
+            !unread || answer.path == PathOutcome::Unknown,
+            "definite, although something was not read: {answer:?}"
+        );
         assert!(answer.path != PathOutcome::Unknown || !answer.unknown.is_empty(), "nothing is named: {answer:?}");
     }
 }
@@ -78,7 +81,10 @@ fn network() -> NetworkState {
         up: true,
         addresses: addresses
             .iter()
-            .map(|(address, prefix)| InterfaceAddress { address: address.parse().expect("an address"), prefix: *prefix })
+            .map(|(address, prefix)| InterfaceAddress {
+                address: address.parse().expect("an address"),
+                prefix: *prefix,
+            })
             .collect(),
         ..Interface::default()
     };
@@ -93,8 +99,7 @@ fn network() -> NetworkState {
         metric: 0,
         multipath: false,
     };
-    let sysctls =
-        [("ipv4.ip_forward", "1"), ("ipv4.conf.all.rp_filter", "0"), ("ipv4.conf.all.route_localnet", "0")];
+    let sysctls = [("ipv4.ip_forward", "1"), ("ipv4.conf.all.rp_filter", "0"), ("ipv4.conf.all.route_localnet", "0")];
     NetworkState {
         interfaces: vec![
             interface(2, "eth0", &[("198.18.0.2", 24), ("2001:db8::2", 64)]),

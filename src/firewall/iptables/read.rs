@@ -71,7 +71,7 @@ pub fn read(dump: &IptablesDump, ipsets: &Catalogue) -> Result<Vec<Table>, Iptab
             cause: format!("the dump ends inside table {}", table.table.name),
             text: excerpt(dump.text.lines().last().unwrap_or_default()),
         }),
-        None if begun > done => Err(IptablesError {
+        None if begun > done || ends_in_a_comment(&dump.text) => Err(IptablesError {
             tool,
             line: last,
             cause: "the dump ends before its tool was done".to_owned(),
@@ -79,6 +79,12 @@ pub fn read(dump: &IptablesDump, ipsets: &Catalogue) -> Result<Vec<Table>, Iptab
         }),
         None => Ok(tables),
     }
+}
+
+/// Whether the text was cut within a line that iptables-save writes before a table.
+fn ends_in_a_comment(text: &str) -> bool {
+    let last = text.lines().last().filter(|_| !text.ends_with('\n')).unwrap_or_default();
+    last.starts_with('#') && !last.starts_with("# Completed on ")
 }
 
 /// A table between `*NAME` and `COMMIT`.
