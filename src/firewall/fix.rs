@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::packet::{Protocol, Question};
-use super::ruleset::{Backend, Family, Ruleset};
+use super::ruleset::{Backend, Family, Ruleset, Statement};
 use crate::model::PathAnswer;
 
 /// Who keeps the rules of a host, as far as their names tell.
@@ -60,13 +60,8 @@ pub fn lines(ruleset: &Ruleset, question: &Question, answer: &PathAnswer) -> Vec
                 .to_owned(),
         );
     }
-    if owners.ufw && forwarded && !owners.docker_user {
-        lines.push(format!(
-            "`ufw route deny proto {} to {} port {}`",
-            transport(question),
-            question.destination,
-            question.destination_port
-        ));
+    if owners.ufw && forwarded && asks_ufw(ruleset, answer) {
+        lines.extend(ufw_route(question, answer));
     }
     lines.push(early(question, owners));
     if let Some(bind) = bind(question, answer) {
@@ -87,12 +82,47 @@ fn docker_user(question: &Question, input: Option<&str>) -> String {
     )
 }
 
+/// Whether ufw's route rules see the packet before something else accepts it: they accept it themselves, or what
+/// ufw-docker adds sends Docker's packets to them.
+fn asks_ufw(ruleset: &Ruleset, answer: &PathAnswer) -> bool {
+    let by_ufw =
+        answer.deciding().is_some_and(|step| step.chain.starts_with("ufw-") || step.chain.starts_with("ufw6-"));
+    let chains = ruleset.tables.iter().flat_map(|table| &table.chains);
+    by_ufw
+        || chains.filter(|chain| chain.name == "DOCKER-USER").flat_map(|chain| &chain.rules).any(|rule| {
+            rule.statements
+                .iter()
+                .any(|statement| matches!(statement, Statement::Jump(name) if name == "ufw-user-forward"))
+        })
+}
+
+/// On its way through the forward hook a packet has the address behind already.
+fn ufw_route(question: &Question, answer: &PathAnswer) -> Option<String> {
+    let behind = answer.delivered.as_ref()?;
+    let (address, port) = (behind.address, behind.port?);
+    Some(format!("`ufw route insert 1 deny proto {} to {address} port {port}`", transport(question)))
+}
+
 /// Before any translation, where the destination is still the one that was asked for.
 fn early(question: &Question, owners: Owners) -> String {
     let (address, transport, port) = (question.destination, transport(question), question.destination_port);
+    let (tool, family) = if address.is_ipv6() { ("ip6tables", "ipv6") } else { ("iptables", "ipv4") };
+    let rule = format!("PREROUTING -d {address} -p {transport} --dport {port} -j DROP");
+    if owners.firewalld {
+        let rule = rule.replacen("PREROUTING", "PREROUTING 0", 1);
+        return format!(
+            "`firewall-cmd --permanent --direct --add-rule {family} raw {rule}`, then `firewall-cmd --reload`"
+        );
+    }
+    if owners.ufw {
+        let file = if address.is_ipv6() { "before6.rules" } else { "before.rules" };
+        return format!(
+            "at the end of /etc/ufw/{file} the lines `*raw`, `:PREROUTING ACCEPT [0:0]`, `-A {rule}` and `COMMIT`, then \
+             `ufw reload`; until then `{tool} -t raw -I {rule}`"
+        );
+    }
     if owners.iptables && !owners.docker_bridges {
-        let tool = if address.is_ipv6() { "ip6tables" } else { "iptables" };
-        return format!("`{tool} -t raw -I PREROUTING -d {address} -p {transport} --dport {port} -j DROP`");
+        return format!("`{tool} -t raw -I {rule}`");
     }
     let family = if address.is_ipv6() { "ip6" } else { "ip" };
     format!(

@@ -18,6 +18,7 @@ mod audit;
 mod case;
 mod exit_codes;
 mod lab_itself;
+mod owners;
 mod pki;
 mod replay;
 mod rules;
