@@ -28,8 +28,10 @@ pub struct Rules {
     ipsets: HashMap<String, SetIndex>,
     /// By address of the shared set.
     anonymous: HashMap<usize, SetIndex>,
-    /// Sorted by priority; the order of the dump where priorities are alike.
+    /// Sorted by priority; the later one of the dump first where priorities are alike.
     hooks: HashMap<(Hook, bool), Vec<ChainId>>,
+    /// The same, of the family `bridge`.
+    bridge_hooks: HashMap<Hook, Vec<ChainId>>,
 }
 
 impl Rules {
@@ -41,6 +43,7 @@ impl Rules {
             ipsets: ruleset.ipsets.iter().map(|(name, set)| (name.clone(), SetIndex::new(set))).collect(),
             anonymous: HashMap::new(),
             hooks: HashMap::new(),
+            bridge_hooks: HashMap::new(),
             ruleset: Ruleset::default(),
         };
         for (at, table) in ruleset.tables.iter().enumerate() {
@@ -53,7 +56,10 @@ impl Rules {
                 rules.add_chain(table, chain, id);
             }
         }
-        for list in rules.hooks.values_mut() {
+        for list in rules.hooks.values_mut().chain(rules.bridge_hooks.values_mut()) {
+            // Of equal priority, the one that was hooked in last comes first (nf_hook_entries_grow), and tables are listed in
+            // the order in which they were made.
+            list.reverse();
             list.sort_by_key(|id| priority(&ruleset.tables[id.table].chains[id.chain]));
         }
         rules.ruleset = ruleset;
@@ -72,6 +78,9 @@ impl Rules {
         if let Some(base) = &chain.base
             && table.dormant != Some(true)
         {
+            if table.family == Family::Bridge {
+                self.bridge_hooks.entry(base.hook).or_default().push(id);
+            }
             for ipv6 in [false, true] {
                 if is_asked(table.family, ipv6) {
                     self.hooks.entry((base.hook, ipv6)).or_default().push(id);
@@ -100,6 +109,11 @@ impl Rules {
     /// Base chains of a hook that see packets of the family, in their order.
     pub fn base_chains(&self, hook: Hook, ipv6: bool) -> &[ChainId] {
         self.hooks.get(&(hook, ipv6)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Base chains of the family `bridge` at a hook, in their order.
+    pub fn bridge_chains(&self, hook: Hook) -> &[ChainId] {
+        self.bridge_hooks.get(&hook).map_or(&[], Vec::as_slice)
     }
 
     /// A set with its index, as a rule of `table` names it.

@@ -1,8 +1,8 @@
 //! The walk of one packet through one namespace: hook by hook, chain by chain, and the routing decision between.
 
 use super::evaluate::{Assumption, End, Ended, Evaluation, Step, Way, join};
-use super::packet::{Device, Packet, Question, STATUS_DESTINATION_NAT, STATUS_SOURCE_NAT, Tracking};
-use super::routing::{Decision, Flow, Router};
+use super::packet::{Device, Packet, Question, STATUS_DESTINATION_NAT_DONE, STATUS_SOURCE_NAT_DONE, Tracking};
+use super::routing::{Decision, Flow, LO, Router};
 use super::rules::{ChainId, Rules, kind, priority};
 use super::ruleset::{ChainKind, Hook, Reject};
 
@@ -49,19 +49,34 @@ pub struct Routing {
 }
 
 /// Ways that go on, and those that ended.
-type Passed = (Vec<Way>, Vec<Walked>);
+pub(super) type Passed = (Vec<Way>, Vec<Walked>);
 
 impl NamespaceWalk {
     /// All ways that the packet of `question` may take, coming in by `input`.
     pub fn walk(&self, question: &Question, input: Device) -> Vec<Walked> {
         let way = Way { packet: Packet::new(question, input), steps: Vec::new(), assumed: Vec::new() };
-        let (ways, mut ended) = self.hook(Hook::Ingress, vec![way], Nat::Yes);
-        let (ways, dropped) = self.hook(Hook::Prerouting, ways, Nat::Yes);
-        ended.extend(dropped);
+        let ways = match self.bridge_of(&way.packet.input) {
+            Some(bridge) => self.over_bridge(way, &bridge),
+            None => self.by_link(way),
+        };
+        ways.into_iter().flat_map(|walked| self.answered(walked)).collect()
+    }
+
+    fn by_link(&self, way: Way) -> Vec<Walked> {
+        let (ways, mut found) = self.hook(Hook::Ingress, vec![way], Nat::Yes);
+        let (arriving, refused): (Vec<Way>, Vec<Way>) =
+            ways.into_iter().partition(|way| !is_loopback_of_ipv6(&way.packet));
+        found.extend(refused.into_iter().map(|way| {
+            let reason = format!("martian: {} to {} by a link", way.packet.source, way.packet.destination);
+            let routing = Routing { after: way.steps.len(), reason, action: "drop".to_owned(), decides: true };
+            ended(way, Finish::Dropped, Some(routing))
+        }));
+        let (ways, dropped) = self.hook(Hook::Prerouting, arriving, Nat::Yes);
+        found.extend(dropped);
         for way in ways {
-            ended.extend(self.route(way));
+            found.extend(self.route(way));
         }
-        ended
+        found
     }
 
     /// INPUT's answer for the packet as if there were no NAT and every earlier hook let it pass.
@@ -91,7 +106,7 @@ impl NamespaceWalk {
         join(accepted.chain(refused).collect())
     }
 
-    fn route(&self, way: Way) -> Vec<Walked> {
+    pub(super) fn route(&self, way: Way) -> Vec<Walked> {
         let packet = &way.packet;
         if packet.proxied.is_some() {
             return self.input(way, "a transparent proxy rule takes it".to_owned());
@@ -157,7 +172,12 @@ impl NamespaceWalk {
                 });
                 way.packet.output = Device::Name(interface.as_str().into());
                 let (ways, stopped) = self.hook(Hook::Forward, vec![way], Nat::Yes);
-                let (ways, dropped) = self.hook(Hook::Postrouting, ways, Nat::Yes);
+                let (mut ways, mut dropped) = self.hook(Hook::Postrouting, ways, Nat::Yes);
+                if self.bridge_of(&Device::Name(interface.as_str().into())).is_some() {
+                    let (passed, more) = self.out_by_bridge(ways);
+                    ways = passed;
+                    dropped.extend(more);
+                }
                 let passed = ways
                     .into_iter()
                     .map(|way| ended(way, Finish::Forwarded { interface: interface.clone() }, routing.clone()));
@@ -181,7 +201,7 @@ impl NamespaceWalk {
     }
 
     /// One hook over all ways: its base chains by priority, connection tracking and NAT at theirs.
-    fn hook(&self, hook: Hook, ways: Vec<Way>, nat: Nat) -> Passed {
+    pub(super) fn hook(&self, hook: Hook, ways: Vec<Way>, nat: Nat) -> Passed {
         let Some(first) = ways.first() else { return (Vec::new(), Vec::new()) };
         let chains = self.rules.base_chains(hook, first.packet.is_ipv6());
         let mut stages: Vec<(i32, Stage)> = Vec::new();
@@ -206,14 +226,10 @@ impl NamespaceWalk {
         stages.sort_by_key(|(priority, _)| *priority);
         let mut open = ways;
         let mut stopped = Vec::new();
-        for (_, stage) in stages {
+        for equals in stages.chunk_by(|(one, _), (other, _)| one == other) {
             let mut passed: Vec<Ended> = Vec::new();
             for way in open {
-                match &stage {
-                    Stage::Track => passed.push((End::Accept, tracked(way))),
-                    Stage::Chain(id) => passed.extend(self.chain(hook, *id, way, nat)),
-                    Stage::Nat(chains) => passed.extend(self.nat(hook, chains, way)),
-                }
+                passed.extend(self.stages(hook, equals, way, nat));
             }
             let joined = join(passed);
             open = Vec::new();
@@ -229,27 +245,82 @@ impl NamespaceWalk {
         (open, stopped)
     }
 
+    /// Stages of one priority: which table's chain was hooked in last, and so is asked first, a dump does not tell. It
+    /// matters only where one of them refuses the packet or changes it.
+    fn stages(&self, hook: Hook, equals: &[(i32, Stage)], way: Way, nat: Nat) -> Vec<Ended> {
+        let in_order = |way: Way, first: usize| {
+            let mut open = vec![way];
+            let mut found = Vec::new();
+            for (_, stage) in equals[first..].iter().chain(&equals[..first]) {
+                let ends = open.into_iter().flat_map(|way| match stage {
+                    Stage::Track => vec![(End::Accept, tracked(way))],
+                    Stage::Chain(id) => self.chain(hook, *id, way, nat),
+                    Stage::Nat(chains) => self.nat(hook, chains, way),
+                });
+                let (accepted, refused): (Vec<Ended>, Vec<Ended>) = ends.partition(|(end, _)| *end == End::Accept);
+                found.extend(refused);
+                open = accepted.into_iter().map(|(_, way)| way).collect();
+            }
+            found.extend(open.into_iter().map(|way| (End::Accept, way)));
+            found
+        };
+        let found = in_order(way.clone(), 0);
+        let table = |stage: &Stage| match stage {
+            Stage::Chain(id) => Some(id.table),
+            Stage::Track | Stage::Nat(_) => None,
+        };
+        let of_several = equals.windows(2).any(|pair| table(&pair[0].1) != table(&pair[1].1));
+        if !of_several || found.iter().all(|(end, other)| *end == End::Accept && other.packet == way.packet) {
+            return found;
+        }
+        (0..equals.len())
+            .flat_map(|first| {
+                let mut way = way.clone();
+                way.assumed.push(("which of the chains of equal priority is asked first".to_owned(), first == 0));
+                in_order(way, first)
+            })
+            .collect()
+    }
+
     fn chain(&self, hook: Hook, id: ChainId, way: Way, nat: Nat) -> Vec<Ended> {
         let devices = self.rules.chain(id).base.as_ref().map_or(&[][..], |base| base.devices.as_slice());
         if hook == Hook::Ingress {
             match &way.packet.input {
+                Device::Name(input) if devices.is_empty() => {
+                    let what = format!("whether chain {} is hooked to {input}", self.rules.chain(id).name);
+                    return self.perhaps(way, what, |way| self.asked(hook, id, way, nat));
+                }
                 Device::Name(input) if devices.iter().any(|device| **device == **input) => {}
                 Device::Unknown => return vec![(End::Unknown("the input interface".to_owned()), way)],
                 _ => return vec![(End::Accept, way)],
             }
         }
+        self.asked(hook, id, way, nat)
+    }
+
+    fn asked(&self, hook: Hook, id: ChainId, way: Way, nat: Nat) -> Vec<Ended> {
         let without_nat = nat == Nat::No;
         let evaluation = Evaluation { rules: &self.rules, router: &self.router, hook, base: id, without_nat };
-        if self.rules.table(id).dormant.is_some() {
+        self.awake(&evaluation, way)
+    }
+
+    /// The evaluation, if its table is not dormant.
+    pub(super) fn awake(&self, evaluation: &Evaluation<'_>, way: Way) -> Vec<Ended> {
+        let table = self.rules.table(evaluation.base);
+        if table.dormant.is_some() {
             return evaluation.run(way);
         }
-        let what = format!("whether table {} is dormant", super::rules::table_name(self.rules.table(id)));
-        let mut dormant = way.clone();
-        dormant.assumed.push((what.clone(), true));
-        let mut awake = way;
-        awake.assumed.push((what, false));
-        let mut found = evaluation.run(awake);
-        found.push((End::Accept, dormant));
+        let what = format!("whether table {} is not dormant", super::rules::table_name(table));
+        self.perhaps(way, what, |way| evaluation.run(way))
+    }
+
+    /// What comes of `ask`, and of passing by without asking.
+    fn perhaps(&self, mut way: Way, what: String, ask: impl FnOnce(Way) -> Vec<Ended>) -> Vec<Ended> {
+        let mut past = way.clone();
+        past.assumed.push((what.clone(), false));
+        way.assumed.push((what, true));
+        let mut found = ask(way);
+        found.push((End::Accept, past));
         found
     }
 
@@ -258,16 +329,18 @@ impl NamespaceWalk {
         if !matches!(way.packet.tracking, Tracking::New { .. }) {
             return vec![(End::Accept, way)];
         }
-        let bit =
-            if matches!(hook, Hook::Prerouting | Hook::Output) { STATUS_DESTINATION_NAT } else { STATUS_SOURCE_NAT };
+        let bit = if matches!(hook, Hook::Prerouting | Hook::Output) {
+            STATUS_DESTINATION_NAT_DONE
+        } else {
+            STATUS_SOURCE_NAT_DONE
+        };
         let mut open = vec![way];
         let mut done = Vec::new();
-        for &id in chains {
+        for equals in chains.chunk_by(|one, other| self.priority_of(*one) == self.priority_of(*other)) {
             let mut next = Vec::new();
             for way in open {
-                for (end, way) in self.chain(hook, id, way, Nat::Yes) {
-                    let translated = matches!(way.packet.tracking, Tracking::New { status, .. } if status & bit != 0);
-                    if end == End::Accept && !translated { next.push(way) } else { done.push((end, way)) }
+                for (end, way) in self.nat_of_one_priority(hook, equals, way, bit) {
+                    if end == End::Accept && !is_translated(&way, bit) { next.push(way) } else { done.push((end, way)) }
                 }
             }
             open = next;
@@ -275,10 +348,39 @@ impl NamespaceWalk {
         done.extend(open.into_iter().map(|way| (End::Accept, way)));
         done
     }
+
+    /// Which table was hooked in last, and so is asked first, a dump does not tell: each may be.
+    fn nat_of_one_priority(&self, hook: Hook, chains: &[ChainId], way: Way, bit: u32) -> Vec<Ended> {
+        let mut found = Vec::new();
+        for first in 0..chains.len() {
+            let mut way = way.clone();
+            if chains.len() > 1 {
+                let table = super::rules::table_name(self.rules.table(chains[first]));
+                way.assumed.push((format!("whether {table} is asked before its equals in priority"), true));
+            }
+            let mut open = vec![way];
+            for &id in chains[first..].iter().chain(&chains[..first]) {
+                let mut next = Vec::new();
+                for way in open {
+                    for (end, way) in self.chain(hook, id, way, Nat::Yes) {
+                        let goes_on = end == End::Accept && !is_translated(&way, bit);
+                        if goes_on { next.push(way) } else { found.push((end, way)) }
+                    }
+                }
+                open = next;
+            }
+            found.extend(open.into_iter().map(|way| (End::Accept, way)));
+        }
+        join(found)
+    }
+
+    fn priority_of(&self, id: ChainId) -> i32 {
+        priority(self.rules.chain(id))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nat {
+pub(super) enum Nat {
     Yes,
     No,
 }
@@ -289,6 +391,16 @@ enum Stage {
     Nat(Vec<ChainId>),
 }
 
+/// ip6_rcv_core: no packet of a link has the loopback address, whatever prerouting would make of it.
+fn is_loopback_of_ipv6(packet: &Packet) -> bool {
+    let own = matches!(&packet.input, Device::Name(name) if **name == *LO);
+    packet.is_ipv6() && !own && (packet.source.is_loopback() || packet.destination.is_loopback())
+}
+
+fn is_translated(way: &Way, bit: u32) -> bool {
+    matches!(way.packet.tracking, Tracking::New { status, .. } if status & bit != 0)
+}
+
 fn tracked(mut way: Way) -> Way {
     if way.packet.tracking == Tracking::Before {
         way.packet.tracking = Tracking::New { status: 0, mark: Some(0) };
@@ -296,7 +408,7 @@ fn tracked(mut way: Way) -> Way {
     way
 }
 
-fn ended(way: Way, finish: Finish, routing: Option<Routing>) -> Walked {
+pub(super) fn ended(way: Way, finish: Finish, routing: Option<Routing>) -> Walked {
     Walked { finish, packet: way.packet, steps: way.steps, routing, assumed: way.assumed }
 }
 

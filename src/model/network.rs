@@ -161,6 +161,9 @@ pub struct FirewallDump {
     /// 1.0.6 prints garbage for flags in its JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nft_dormant: Vec<String>,
+    /// Interfaces of base chains at ingress and egress, by `FAMILY TABLE CHAIN`: nft 1.0.6 leaves them out of its JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nft_devices: BTreeMap<String, Vec<String>>,
     /// iptables-save and ip6tables-save, nft-backed and legacy; those that hold nothing are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub iptables: Vec<IptablesDump>,

@@ -2,6 +2,7 @@
 //! says beforehand that there is something to print: with hundreds of namespaces most hold nothing.
 #![expect(clippy::disallowed_methods, reason = "reads /proc, looks at the clock")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
@@ -85,6 +86,10 @@ pub fn read(limit: Duration) -> Filter {
 fn read_nf_tables(tables: &[Table], deadline: Instant, dump: &mut FirewallDump, missing: &mut Vec<Missing>) -> bool {
     dump.nft_dormant =
         tables.iter().filter(|table| table.dormant).map(|table| format!("{} {}", table.family, table.name)).collect();
+    // Only tables of these families have chains of interfaces. Without them the chains stay those of unknown interfaces.
+    if tables.iter().any(|table| ["inet", "netdev"].contains(&table.family)) {
+        dump.nft_devices = chain_devices().unwrap_or_default();
+    }
     let text = tools::run(&[("nft", &[])], &["-j", "list", "ruleset"], deadline);
     let value = text.and_then(|text| {
         serde_json::from_str(&text).map_err(|error| ToolError::Failed("nft", format!("its output is no JSON: {error}")))
@@ -130,6 +135,17 @@ fn tables() -> io::Result<Vec<Table>> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(Vec::new()),
         answer => answer.map(|()| tables),
     }
+}
+
+fn chain_devices() -> io::Result<BTreeMap<String, Vec<String>>> {
+    let mut kernel = Kernel::open(NETLINK_NETFILTER)?;
+    let mut devices = BTreeMap::new();
+    kernel.dump(nf_tables::GET_CHAIN, &nf_tables::REQUEST, |message| match message {
+        Some((nf_tables::NEW_CHAIN, body)) => devices.extend(nf_tables::chain_devices(body)),
+        Some(_) => {}
+        None => devices.clear(),
+    })?;
+    Ok(devices)
 }
 
 /// Whether x_tables has tables in this namespace. (Listing them with iptables would make them.)
