@@ -24,6 +24,7 @@ pub mod dump;
 pub mod evaluate;
 pub mod fields;
 pub mod fix;
+mod hook;
 pub mod host_path;
 pub mod index;
 pub mod ipset;

@@ -32,6 +32,8 @@ pub struct Rules {
     hooks: HashMap<(Hook, bool), Vec<ChainId>>,
     /// The same, of the family `bridge`.
     bridge_hooks: HashMap<Hook, Vec<ChainId>>,
+    /// Some rule turns connection tracking on (nf_ct_netns_get); without any, whether something else does is not known.
+    pub tracks: bool,
 }
 
 impl Rules {
@@ -44,6 +46,7 @@ impl Rules {
             anonymous: HashMap::new(),
             hooks: HashMap::new(),
             bridge_hooks: HashMap::new(),
+            tracks: false,
             ruleset: Ruleset::default(),
         };
         for (at, table) in ruleset.tables.iter().enumerate() {
@@ -71,6 +74,7 @@ impl Rules {
             self.indexes.insert(id, index);
         }
         for statement in chain.rules.iter().flat_map(|rule| &rule.statements) {
+            self.tracks |= turns_tracking_on(statement);
             anonymous_sets(statement, &mut |set| {
                 self.anonymous.entry(key(set)).or_insert_with(|| SetIndex::new(set));
             });
@@ -165,6 +169,36 @@ const fn is_asked(family: Family, ipv6: bool) -> bool {
         Family::Ip => !ipv6,
         Family::Ip6 => ipv6,
         Family::Arp | Family::Bridge => false,
+    }
+}
+
+fn turns_tracking_on(statement: &Statement) -> bool {
+    let asks = |matching: &Match| of_connection(&matching.left);
+    match statement {
+        Statement::Match(matching) => asks(matching),
+        Statement::AnyOf(matches) | Statement::NoneOf(matches) => matches.iter().any(asks),
+        Statement::VerdictMap { key, .. } => of_connection(key),
+        Statement::SetMark(value) | Statement::SetField { value, .. } => of_connection(value),
+        Statement::DestinationNat(_)
+        | Statement::SourceNat(_)
+        | Statement::Redirect(_)
+        | Statement::Masquerade(_)
+        | Statement::SetConnectionMark(_) => true,
+        _ => false,
+    }
+}
+
+fn of_connection(expression: &Expression) -> bool {
+    match expression {
+        Expression::Field(field) => field.is_of_connection(),
+        Expression::And(one, other)
+        | Expression::Or(one, other)
+        | Expression::Xor(one, other)
+        | Expression::ShiftLeft(one, other)
+        | Expression::ShiftRight(one, other) => of_connection(one) || of_connection(other),
+        Expression::Concatenation(parts) => parts.iter().any(of_connection),
+        Expression::Map { key, .. } => of_connection(key),
+        Expression::Value(_) | Expression::Unknown(_) => false,
     }
 }
 
