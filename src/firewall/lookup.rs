@@ -16,7 +16,8 @@ pub enum Found<'a> {
 /// A set made ready to be asked often.
 #[derive(Clone, Debug, Default)]
 pub struct SetIndex {
-    exact: HashMap<Datum, u32>,
+    exact: HashMap<u128, u32>,
+    names: HashMap<String, u32>,
     tuples: HashMap<Vec<Datum>, u32>,
     /// Disjoint, sorted.
     intervals: Vec<(u128, u128, u32)>,
@@ -34,8 +35,11 @@ impl SetIndex {
         for (at, element) in set.elements.iter().enumerate() {
             let at = u32::try_from(at).unwrap_or(u32::MAX);
             match &element.key {
-                Pattern::Exactly(datum) => {
-                    index.exact.entry(datum.clone()).or_insert(at);
+                Pattern::Exactly(Datum::Number(number)) => {
+                    index.exact.entry(*number).or_insert(at);
+                }
+                Pattern::Exactly(Datum::Name(name)) => {
+                    index.names.entry(name.clone()).or_insert(at);
                 }
                 Pattern::Range(low, high) => index.intervals.push((*low, *high, at)),
                 Pattern::Prefix { value, length, width } => {
@@ -122,7 +126,7 @@ impl SetIndex {
             }
             Value::Number(number) => {
                 if !self.exact.is_empty()
-                    && let Some(at) = self.exact.get(&Datum::Number(*number))
+                    && let Some(at) = self.exact.get(number)
                 {
                     return element(*at);
                 }
@@ -134,9 +138,7 @@ impl SetIndex {
                 }
             }
             Value::Name(name) => {
-                if !self.exact.is_empty()
-                    && let Some(at) = self.exact.get(&Datum::Name((*name).to_owned()))
-                {
+                if let Some(at) = self.names.get(*name) {
                     return element(*at);
                 }
             }

@@ -23,8 +23,8 @@ pub struct Rules {
     pub ruleset: Ruleset,
     chains: Vec<HashMap<String, usize>>,
     indexes: HashMap<ChainId, ChainIndex>,
-    /// By table and name.
-    named: HashMap<(usize, String), SetIndex>,
+    /// By table, then by name.
+    named: Vec<HashMap<String, SetIndex>>,
     ipsets: HashMap<String, SetIndex>,
     /// By address of the shared set.
     anonymous: HashMap<usize, SetIndex>,
@@ -41,7 +41,7 @@ impl Rules {
         let mut rules = Self {
             chains: Vec::new(),
             indexes: HashMap::new(),
-            named: HashMap::new(),
+            named: Vec::new(),
             ipsets: ruleset.ipsets.iter().map(|(name, set)| (name.clone(), SetIndex::new(set))).collect(),
             anonymous: HashMap::new(),
             hooks: HashMap::new(),
@@ -51,12 +51,10 @@ impl Rules {
         };
         for (at, table) in ruleset.tables.iter().enumerate() {
             rules.chains.push(table.chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect());
-            for (name, set) in &table.sets {
-                rules.named.insert((at, name.clone()), SetIndex::new(set));
-            }
+            rules.named.push(table.sets.iter().map(|(name, set)| (name.clone(), SetIndex::new(set))).collect());
             for (place, chain) in table.chains.iter().enumerate() {
                 let id = ChainId { table: at, chain: place };
-                rules.add_chain(table, chain, id);
+                rules.add_chain(&ruleset, table, chain, id);
             }
         }
         for list in rules.hooks.values_mut().chain(rules.bridge_hooks.values_mut()) {
@@ -69,8 +67,13 @@ impl Rules {
         rules
     }
 
-    fn add_chain(&mut self, table: &Table, chain: &Chain, id: ChainId) {
-        if let Some(index) = ChainIndex::new(chain) {
+    fn add_chain(&mut self, ruleset: &Ruleset, table: &Table, chain: &Chain, id: ChainId) {
+        let named = |reference: &SetReference| match reference {
+            SetReference::Anonymous(_) => None,
+            SetReference::Named(name) => table.sets.get(name).map(Arc::as_ref),
+            SetReference::Ipset(name) => ruleset.ipsets.get(name).map(Arc::as_ref),
+        };
+        if let Some(index) = ChainIndex::new(chain, named) {
             self.indexes.insert(id, index);
         }
         for statement in chain.rules.iter().flat_map(|rule| &rule.statements) {
@@ -126,7 +129,7 @@ impl Rules {
             SetReference::Anonymous(set) => Some((set.as_ref(), self.anonymous.get(&key(set))?)),
             SetReference::Named(name) => {
                 let set = self.ruleset.tables.get(table)?.sets.get(name)?;
-                Some((set.as_ref(), self.named.get(&(table, name.clone()))?))
+                Some((set.as_ref(), self.named.get(table)?.get(name)?))
             }
             SetReference::Ipset(name) => Some((self.ruleset.ipsets.get(name)?.as_ref(), self.ipsets.get(name)?)),
         }

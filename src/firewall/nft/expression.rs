@@ -1,7 +1,6 @@
 //! What a rule looks at: fields of the packet, its connection and its way, and arithmetic with them.
 
-use serde_json::{Map, Value};
-
+use super::json::{Map, Value};
 use super::value::{self, Kind};
 use super::{render, sets, symbols};
 use crate::firewall::ruleset::{Datum, Expression, Family, Field, Match, Operator, Pattern};
@@ -64,8 +63,8 @@ fn found(known: Known, kinds: &[Kind], value: &Value) -> Option<Expression> {
         let [kind] = kinds else { return None };
         return value::datum(*kind, value).map(Expression::Value);
     };
-    let (name, body) = object.iter().next().filter(|_| object.len() == 1)?;
-    match name.as_str() {
+    let (name, body) = object.only()?;
+    match name {
         "payload" => payload(known, body.as_object()?),
         "meta" => meta(body.get("key").unwrap_or(body).as_str()?).map(Expression::Field),
         "ct" => connection(body.as_object()?).map(Expression::Field),
@@ -149,7 +148,7 @@ fn meta(key: &str) -> Option<Field> {
     })
 }
 
-fn connection(body: &Map<String, Value>) -> Option<Field> {
+fn connection(body: &Map<'_>) -> Option<Field> {
     let key = body.get("key")?.as_str()?;
     let reply = match body.get("dir").map(Value::as_str) {
         None => {
@@ -183,7 +182,7 @@ fn connection(body: &Map<String, Value>) -> Option<Field> {
 
 fn fib(body: &Value) -> Option<Field> {
     let mut flags: Vec<&str> = match body.get("flags")? {
-        Value::String(flag) => vec![flag],
+        Value::String(flag) => vec![flag.as_ref()],
         Value::Array(flags) => flags.iter().map(Value::as_str).collect::<Option<_>>()?,
         _ => return None,
     };
@@ -200,7 +199,7 @@ fn fib(body: &Value) -> Option<Field> {
     }
 }
 
-fn payload(known: Known, body: &Map<String, Value>) -> Option<Expression> {
+fn payload(known: Known, body: &Map<'_>) -> Option<Expression> {
     if let Some(base) = body.get("base") {
         let number = |key| body.get(key)?.as_u64()?.try_into().ok();
         return raw(known, base.as_str()?, number("offset")?, number("len")?);
@@ -318,12 +317,12 @@ fn raw_header(known: Known, base: &str) -> Option<&'static [(u32, u32, Field)]> 
 
 /// What an expression needs of a packet and the model's fields do not tell: `sctp dport` is asked of SCTP packets only, so
 /// that other packets have a definite answer. nft checks the same before it reads the payload, and shows it nowhere.
-pub(super) fn needs<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+pub(super) fn needs<'a>(value: &'a Value<'_>, into: &mut Vec<&'a str>) {
     match value {
         Value::Object(object) => {
-            for (name, body) in object {
+            for (name, body) in object.iter() {
                 let word = |key| body.get(key).and_then(Value::as_str);
-                match name.as_str() {
+                match name {
                     "payload" => match (word("protocol"), word("field")) {
                         (Some(protocol), Some(field)) if header(protocol, field).is_none() => into.push(protocol),
                         _ => {}
@@ -377,7 +376,8 @@ mod tests {
     use super::*;
 
     fn raw_of(known: Known, text: (&str, u32, u32)) -> Expression {
-        read(known, &[], &json!({"payload": {"base": text.0, "offset": text.1, "len": text.2}}))
+        let text = json!({"payload": {"base": text.0, "offset": text.1, "len": text.2}});
+        read(known, &[], &Value::from(&text))
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
         let text = json!({"|": [{"meta": {"key": "mark"}}, 1, 2]});
         let mark = Expression::Field(Field::Mark);
         assert_eq!(
-            read(Known::default(), &[], &text),
+            read(Known::default(), &[], &Value::from(&text)),
             Expression::Or(Box::new(Expression::Or(Box::new(mark), constant(1))), constant(2))
         );
     }

@@ -5,7 +5,8 @@
 //!                        └▶ sets ──────────────────────────────────────┘      └▶ render: the rule as nft prints it
 //! ```
 //!
-//! - `reader`: objects of the listing; what refers to what.
+//! - `json`: one object of the text as a tree, which borrows from it. `reader`: objects of the listing; what refers to
+//!   what.
 //! - `sets`: sets, maps and verdict maps, named and anonymous.
 //! - `statement`, `nat`: what rules do. `expression`: what they look at. `value`: what they compare it with.
 //! - `symbols`: names of numbers: which ones are printed as names depends on nft's version.
@@ -15,6 +16,7 @@
 //! [`super::ruleset::Ruleset::unread`]; a document that cannot come from nft is an error with its place.
 
 mod expression;
+mod json;
 mod nat;
 mod reader;
 mod render;

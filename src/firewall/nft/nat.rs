@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde_json::Value;
-
 use super::expression::{self, Known};
+use super::json::Value;
 use super::symbols;
 use super::value::{self, Kind};
 use crate::firewall::ruleset::{Datum, Expression, Family, Ports, Reject, Statement, Translation, TranslationTarget};
@@ -64,7 +63,7 @@ fn only_ipv6(body: &Value) -> Option<bool> {
 fn flags(value: Option<&Value>) -> Option<Vec<String>> {
     match value {
         None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::String(flag)) => Some(vec![flag.clone()]),
+        Some(Value::String(flag)) => Some(vec![flag.as_ref().to_owned()]),
         Some(Value::Array(flags)) => flags.iter().map(|flag| flag.as_str().map(str::to_owned)).collect(),
         Some(_) => None,
     }
@@ -75,7 +74,7 @@ fn target(known: Known, value: &Value) -> Option<TranslationTarget> {
         return text.parse().ok().map(TranslationTarget::Address);
     }
     if let Some(range) = value.get("range") {
-        let [first, last] = range.as_array()?.as_slice() else { return None };
+        let [first, last] = range.as_array()? else { return None };
         let (first, last): (IpAddr, IpAddr) = (first.as_str()?.parse().ok()?, last.as_str()?.parse().ok()?);
         return (first.is_ipv4() == last.is_ipv4()).then_some(TranslationTarget::Range(first, last));
     }
@@ -102,7 +101,7 @@ fn subnet(prefix: &Value) -> Option<TranslationTarget> {
 fn ports(known: Known, value: &Value) -> Option<Ports> {
     let port = |value: &Value| u16::try_from(value::number(Kind::Port, value)?).ok();
     if let Some(range) = value.get("range") {
-        let [first, last] = range.as_array()?.as_slice() else { return None };
+        let [first, last] = range.as_array()? else { return None };
         let (first, last) = (port(first)?, port(last)?);
         return (first <= last).then_some(Ports::Range(first, last));
     }

@@ -1,11 +1,13 @@
 //! The objects of a listing: tables, chains, sets, rules, and what refers to what.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::expression::Known;
+use super::json::{Key, Map, Value};
 use super::statement::{Malformed, Reader};
 use super::{render, sets};
 use crate::firewall::ruleset::{
@@ -31,16 +33,25 @@ pub enum NftError {
 ///
 /// When the text is no JSON, or not of the kind that nft prints.
 pub fn read_text(text: &str, dormant: &[String]) -> Result<Ruleset, NftError> {
-    let json: Value = serde_json::from_str(text).map_err(|error| NftError::Syntax {
-        line: error.line(),
-        column: error.column(),
-        message: {
-            // The place is told by the fields.
-            let message = error.to_string();
-            message.split(" at line ").next().unwrap_or(&message).to_owned()
-        },
-    })?;
-    read(&json, dormant)
+    let mut listing = Listing::new(dormant);
+    let mut found = Found::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let document = Document { listing: &mut listing, found: &mut found };
+    let read = (&mut json).deserialize_map(document).and_then(|()| json.end());
+    match (read, found.fault) {
+        (Ok(()), None) => Ok(listing.finish()),
+        (_, Some(fault)) => Err(fault),
+        (Err(error), None) if error.is_data() => Err(if found.member { no_list() } else { no_listing() }),
+        (Err(error), None) => Err(NftError::Syntax {
+            line: error.line(),
+            column: error.column(),
+            message: {
+                // The place is told by the fields.
+                let message = error.to_string();
+                message.split(" at line ").next().unwrap_or(&message).to_owned()
+            },
+        }),
+    }
 }
 
 /// Reads what `nft -j list ruleset` prints. `dormant`: `FAMILY NAME` of the tables that the text listing shows with
@@ -49,14 +60,92 @@ pub fn read_text(text: &str, dormant: &[String]) -> Result<Ruleset, NftError> {
 /// # Errors
 ///
 /// When the document is not of the kind that nft prints. What this version does not know is no error.
-pub fn read(json: &Value, dormant: &[String]) -> Result<Ruleset, NftError> {
-    let objects = json.get("nftables").ok_or_else(|| wrong("", "not an object with a member `nftables`"))?;
-    let objects = objects.as_array().ok_or_else(|| wrong("/nftables", "not a list"))?;
-    let mut listing = Listing { dormant, tables: Vec::new(), at: HashMap::new(), unread: Vec::new() };
+pub fn read(json: &serde_json::Value, dormant: &[String]) -> Result<Ruleset, NftError> {
+    let objects = json.get("nftables").ok_or_else(no_listing)?;
+    let objects = objects.as_array().ok_or_else(no_list)?;
+    let mut listing = Listing::new(dormant);
     for (index, object) in objects.iter().enumerate() {
-        listing.object(index, object)?;
+        listing.object(index, &Value::from(object))?;
     }
     Ok(listing.finish())
+}
+
+fn no_listing() -> NftError {
+    wrong("", "not an object with a member `nftables`")
+}
+
+fn no_list() -> NftError {
+    wrong("/nftables", "not a list")
+}
+
+/// The document and its list: objects are read one by one as the text goes by, none is kept.
+struct Document<'a, 'd> {
+    listing: &'a mut Listing<'d>,
+    found: &'a mut Found,
+}
+
+/// What an error of the deserializer has no room for.
+#[derive(Default)]
+struct Found {
+    /// The member with the objects.
+    member: bool,
+    fault: Option<NftError>,
+}
+
+impl<'de> Visitor<'de> for Document<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a member `nftables`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = access.next_key()? {
+            if key != "nftables" {
+                access.next_value::<IgnoredAny>()?;
+            } else if self.found.member {
+                self.found.fault = Some(wrong("/nftables", "a second list"));
+                return Err(A::Error::custom("a second list"));
+            } else {
+                self.found.member = true;
+                access.next_value_seed(Objects { listing: &mut *self.listing, found: &mut *self.found })?;
+            }
+        }
+        if self.found.member { Ok(()) } else { Err(A::Error::custom("no member `nftables`")) }
+    }
+}
+
+struct Objects<'a, 'd> {
+    listing: &'a mut Listing<'d>,
+    found: &'a mut Found,
+}
+
+impl<'de> DeserializeSeed<'de> for Objects<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Objects<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(object) = access.next_element::<Value<'de>>()? {
+            if let Err(fault) = self.listing.object(index, &object) {
+                self.found.fault = Some(fault);
+                return Err(A::Error::custom("a wrong object"));
+            }
+            index += 1;
+        }
+        Ok(())
+    }
 }
 
 fn wrong(pointer: impl Into<String>, message: impl Into<String>) -> NftError {
@@ -67,7 +156,7 @@ struct Listing<'a> {
     dormant: &'a [String],
     tables: Vec<Draft>,
     /// Place in `tables` of a family and a name.
-    at: HashMap<(Family, String), usize>,
+    at: HashMap<Family, HashMap<String, usize>>,
     unread: Vec<String>,
 }
 
@@ -86,7 +175,7 @@ struct Draft {
 struct Object<'a> {
     index: usize,
     kind: &'a str,
-    body: &'a Map<String, Value>,
+    body: &'a Map<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -121,13 +210,15 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Listing<'_> {
-    fn object(&mut self, index: usize, value: &Value) -> Result<(), NftError> {
+impl<'d> Listing<'d> {
+    fn new(dormant: &'d [String]) -> Self {
+        Self { dormant, tables: Vec::new(), at: HashMap::new(), unread: Vec::new() }
+    }
+
+    fn object(&mut self, index: usize, value: &Value<'_>) -> Result<(), NftError> {
         let object = value.as_object().ok_or_else(|| wrong(format!("/nftables/{index}"), "not an object"))?;
-        let (kind, body) = match object.iter().next() {
-            Some((kind, body)) if object.len() == 1 => (kind.as_str(), body),
-            _ => return Err(wrong(format!("/nftables/{index}"), "not an object with one member")),
-        };
+        let (kind, body) =
+            object.only().ok_or_else(|| wrong(format!("/nftables/{index}"), "not an object with one member"))?;
         match kind {
             "metainfo" => return Ok(()),
             "table" | "chain" | "rule" | "set" | "map" | "meter" => {}
@@ -149,7 +240,7 @@ impl Listing<'_> {
             return self.table(object, family);
         }
         let name = object.text("table")?;
-        let Some(&at) = self.at.get(&(family, name.to_owned())) else {
+        let Some(&at) = self.at.get(&family).and_then(|tables| tables.get(name)) else {
             return Err(object.wrong("table", format!("no table {} {name} before it", family_name(family))));
         };
         match kind {
@@ -161,11 +252,11 @@ impl Listing<'_> {
 
     fn table(&mut self, object: Object<'_>, family: Family) -> Result<(), NftError> {
         let name = object.text("name")?;
-        let key = (family, name.to_owned());
-        if self.at.contains_key(&key) {
+        let known = self.at.entry(family).or_default();
+        if known.contains_key(name) {
             return Err(object.wrong("name", format!("a second table {} {name}", family_name(family))));
         }
-        self.at.insert(key, self.tables.len());
+        known.insert(name.to_owned(), self.tables.len());
         let dormant = self.sleeps(family, name, object.body.get("flags"));
         let table = Table {
             backend: Backend::Nft,
@@ -186,7 +277,7 @@ impl Listing<'_> {
     }
 
     /// Whether a table is dormant. nft 1.0.6 prints garbage for a table's flags; that there are any is all it says.
-    fn sleeps(&self, family: Family, name: &str, flags: Option<&Value>) -> Option<bool> {
+    fn sleeps(&self, family: Family, name: &str, flags: Option<&Value<'_>>) -> Option<bool> {
         let listed = format!("{} {name}", family_name(family));
         if self.dormant.contains(&listed) {
             return Some(true);
@@ -196,10 +287,10 @@ impl Listing<'_> {
             Some(Value::Array(flags)) => flags.iter().collect(),
             Some(flag) => vec![flag],
         };
-        if flags.iter().any(|flag| *flag == "dormant") {
+        if flags.iter().any(|flag| **flag == "dormant") {
             return Some(true);
         }
-        let readable = flags.iter().all(|flag| *flag == "owner" || *flag == "persist");
+        let readable = flags.iter().all(|flag| **flag == "owner" || **flag == "persist");
         // With any table in the list the text was read, and showed this one awake.
         (readable || !self.dormant.is_empty()).then_some(false)
     }
@@ -287,7 +378,7 @@ fn base_chain(object: Object<'_>, family: Family) -> Result<Result<BaseChain, St
     let priority = self::priority(priority, family).ok_or_else(|| object.wrong("prio", "not a priority"))?;
     let devices = match object.body.get("dev") {
         None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::String(device)) => Some(vec![device.clone()]),
+        Some(Value::String(device)) => Some(vec![device.as_ref().to_owned()]),
         Some(Value::Array(devices)) => devices.iter().map(|device| device.as_str().map(str::to_owned)).collect(),
         Some(_) => None,
     };
@@ -331,10 +422,9 @@ fn rule(draft: &mut Draft, object: Object<'_>) -> Result<(), NftError> {
     let Some(&at) = draft.chains.get(chain) else {
         return Err(object.wrong("chain", format!("no chain {chain} before it")));
     };
-    let empty = Vec::new();
     let expressions = match object.body.get("expr") {
-        Some(Value::Array(expressions)) => expressions,
-        None => &empty,
+        Some(Value::Array(expressions)) => expressions.as_slice(),
+        None => &[],
         Some(_) => return Err(object.wrong("expr", "not a list")),
     };
     let family = draft.table.family;

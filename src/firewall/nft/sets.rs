@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
+use super::json::{Map, Value};
 use super::render;
 use super::value::{self, Kind};
 use crate::firewall::ruleset::{Datum, Element, ElementData, Expression, Field, Pattern, Set, SetReference, Verdict};
 
 /// A set or map object of the listing.
-pub(super) fn named(name: &str, body: &Map<String, Value>) -> Set {
+pub(super) fn named(name: &str, body: &Map<'_>) -> Set {
     let key_types = type_names(body.get("type"));
     let kinds: Vec<Kind> = key_types.iter().map(|name| Kind::of_type(name)).collect();
     let data = body.get("map").map(|data| {
@@ -28,14 +27,14 @@ pub(super) fn named(name: &str, body: &Map<String, Value>) -> Set {
     set
 }
 
-fn flags(body: &Map<String, Value>) -> impl Iterator<Item = &str> {
+fn flags<'a>(body: &'a Map<'_>) -> impl Iterator<Item = &'a str> {
     let flags = body.get("flags");
     let many = flags.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     flags.and_then(Value::as_str).into_iter().chain(many)
 }
 
 /// `"ipv4_addr"`, `["ipv4_addr", "inet_service"]`, `"ipv4_addr . inet_service"` of a map's data.
-fn type_names(value: Option<&Value>) -> Vec<String> {
+fn type_names(value: Option<&Value<'_>>) -> Vec<String> {
     match value {
         Some(Value::String(names)) => names.split(" . ").map(str::to_owned).collect(),
         Some(Value::Array(names)) => names.iter().flat_map(|name| type_names(Some(name))).collect(),
@@ -44,7 +43,7 @@ fn type_names(value: Option<&Value>) -> Vec<String> {
         Some(Value::Object(object)) => match object.get("typeof").and_then(|of| of.get("concat").or(Some(of))) {
             Some(Value::Array(parts)) => parts.iter().map(type_of_expression).collect(),
             Some(single) => vec![type_of_expression(single)],
-            None => vec![render::expression(&Value::Object(object.clone()))],
+            None => value.map(render::expression).into_iter().collect(),
         },
         Some(other) => vec![render::expression(other)],
     }
@@ -101,7 +100,7 @@ fn read_elements(set: &mut Set, kinds: &[Kind], data: Option<&[Kind]>, elements:
 }
 
 /// An element's key without its time-out, counter and comment, and whether it goes away by itself.
-fn bare(element: &Value) -> (&Value, bool) {
+fn bare<'a>(element: &'a Value<'a>) -> (&'a Value<'a>, bool) {
     match element.get("elem") {
         Some(body) => match body.get("val") {
             Some(key) => (key, body.get("timeout").is_some() || body.get("expires").is_some()),
@@ -139,10 +138,9 @@ fn data(kinds: &[Kind], value: &Value) -> ElementData {
 
 /// `{"jump": {"target": "chain"}}`, `{"accept": null}`.
 pub(super) fn verdict(value: &Value) -> Option<Verdict> {
-    let object = value.as_object().filter(|object| object.len() == 1)?;
-    let (name, body) = object.iter().next()?;
+    let (name, body) = value.as_object()?.only()?;
     let target = || body.get("target").and_then(Value::as_str).map(str::to_owned);
-    Some(match name.as_str() {
+    Some(match name {
         "accept" => Verdict::Accept,
         "drop" => Verdict::Drop,
         "return" => Verdict::Return,

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::expression::{self, Known};
+use super::json::Value;
 use super::value::{self, Kind};
 use super::{nat, render, sets};
 use crate::firewall::ruleset::{Datum, Expression, Family, Field, Match, Operator, Pattern, Statement};
@@ -34,14 +33,11 @@ impl Reader<'_> {
             return Ok(());
         }
         let object = value.as_object().ok_or(Malformed("a statement is an object"))?;
-        let (name, body) = match object.iter().next() {
-            Some(pair) if object.len() == 1 => pair,
-            _ => {
-                self.add(Statement::Unknown(render::statement(value)));
-                return Ok(());
-            }
+        let Some((name, body)) = object.only() else {
+            self.add(Statement::Unknown(render::statement(value)));
+            return Ok(());
         };
-        let statement = match name.as_str() {
+        let statement = match name {
             "match" => return self.comparison(body),
             "accept" => Statement::Accept,
             "drop" => Statement::Drop,
@@ -110,7 +106,7 @@ impl Reader<'_> {
         const SHAPE: Malformed = Malformed("a match has op, left and right");
         let (Some(left), Some(right)) = (body.get("left"), body.get("right")) else { return Err(SHAPE) };
         let sign = match body.get("op") {
-            Some(Value::String(sign)) => sign.as_str(),
+            Some(Value::String(sign)) => sign.as_ref(),
             // The first versions of the JSON left it out for `==`.
             None => "==",
             Some(_) => return Err(SHAPE),
@@ -153,7 +149,7 @@ impl Reader<'_> {
         let expression = expression::read(self.known, &[Kind::Unknown], key);
         let map = sets::reference(&Kind::of_parts(&expression), &[], data).ok_or(SHAPE)?;
         for element in data.get("set").and_then(Value::as_array).into_iter().flatten() {
-            let verdict = element.get(1).and_then(|verdict| verdict.get("jump").or_else(|| verdict.get("goto")));
+            let verdict = element.at(1).and_then(|verdict| verdict.get("jump").or_else(|| verdict.get("goto")));
             if let Some(verdict) = verdict {
                 self.target(verdict)?;
             }

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde_json::Value;
-
+use super::json::Value;
 use super::{render, sets, symbols};
 use crate::firewall::ruleset::{Datum, Expression, Field, Pattern, SetReference};
 
@@ -204,8 +203,8 @@ pub(super) fn number(kind: Kind, value: &Value) -> Option<u128> {
         Value::String(text) => named(kind, text),
         // `established,related`; `syn | ack` inside of a set.
         Value::Array(parts) if kind.is_bits() => joined(kind, parts),
-        Value::Object(object) => match object.get("|") {
-            Some(Value::Array(parts)) if object.len() == 1 => joined(kind, parts),
+        Value::Object(object) => match object.only() {
+            Some(("|", Value::Array(parts))) => joined(kind, parts),
             _ => None,
         },
         _ => None,
@@ -275,8 +274,8 @@ fn mac(text: &str) -> Option<u128> {
 pub(super) fn pattern(kinds: &[Kind], value: &Value) -> Pattern {
     match value {
         Value::String(name) if name.starts_with('@') => Pattern::Set(SetReference::Named(name[1..].to_owned())),
-        Value::Object(object) if object.len() == 1 => match object.iter().next() {
-            Some((key, Value::Array(elements))) if key == "set" => {
+        Value::Object(object) => match object.only() {
+            Some(("set", Value::Array(elements))) => {
                 Pattern::Set(SetReference::Anonymous(Arc::new(sets::anonymous(kinds, elements))))
             }
             _ => element(kinds, value),
@@ -301,7 +300,7 @@ pub(super) fn element(kinds: &[Kind], value: &Value) -> Pattern {
 }
 
 /// The parts of a concatenation.
-pub(super) fn parts(value: &Value) -> Option<&[Value]> {
+pub(super) fn parts<'a>(value: &'a Value<'a>) -> Option<&'a [Value<'a>]> {
     match value.get("concat") {
         Some(Value::Array(parts)) => Some(parts),
         _ => None,
@@ -336,7 +335,7 @@ fn interface(name: &str) -> Pattern {
 }
 
 fn range(kind: Kind, value: &Value) -> Option<Pattern> {
-    let [first, last] = value.as_array()?.as_slice() else { return None };
+    let [first, last] = value.as_array()? else { return None };
     if kind == Kind::Unknown || kind == Kind::Interface {
         return None;
     }
@@ -360,21 +359,25 @@ mod tests {
 
     use super::*;
 
+    fn number_of(kind: Kind, value: serde_json::Value) -> Option<u128> {
+        number(kind, &Value::from(&value))
+    }
+
     #[test]
     fn values_are_read_by_kind() {
-        assert_eq!(number(Kind::Port, &json!("ssh")), Some(22));
-        assert_eq!(number(Kind::Port, &json!(22)), Some(22));
-        assert_eq!(number(Kind::Address, &json!("198.18.0.1")), Some(0xc612_0001));
-        assert_eq!(number(Kind::Mac, &json!("00:11:22:33:44:55")), Some(0x11_2233_4455));
-        assert_eq!(number(Kind::Mac, &json!("00:11:22:33:44")), None);
-        assert_eq!(number(Kind::ConnectionState, &json!(["established", "related"])), Some(6));
-        assert_eq!(number(Kind::TcpFlags, &json!({"|": ["syn", "ack"]})), Some(18));
-        assert_eq!(number(Kind::TcpFlags, &json!({"|": [{"|": ["syn", "ack"]}, "fin"]})), Some(19));
-        assert_eq!(number(Kind::Number(32), &json!("0x10")), Some(16));
-        assert_eq!(number(Kind::Number(32), &json!(-1)), None);
-        assert_eq!(number(Kind::Number(32), &json!(1.5)), None);
-        assert_eq!(number(Kind::Port, &json!(["ssh"])), None);
-        assert_eq!(datum(Kind::Interface, &json!(7)), None);
+        assert_eq!(number_of(Kind::Port, json!("ssh")), Some(22));
+        assert_eq!(number_of(Kind::Port, json!(22)), Some(22));
+        assert_eq!(number_of(Kind::Address, json!("198.18.0.1")), Some(0xc612_0001));
+        assert_eq!(number_of(Kind::Mac, json!("00:11:22:33:44:55")), Some(0x11_2233_4455));
+        assert_eq!(number_of(Kind::Mac, json!("00:11:22:33:44")), None);
+        assert_eq!(number_of(Kind::ConnectionState, json!(["established", "related"])), Some(6));
+        assert_eq!(number_of(Kind::TcpFlags, json!({"|": ["syn", "ack"]})), Some(18));
+        assert_eq!(number_of(Kind::TcpFlags, json!({"|": [{"|": ["syn", "ack"]}, "fin"]})), Some(19));
+        assert_eq!(number_of(Kind::Number(32), json!("0x10")), Some(16));
+        assert_eq!(number_of(Kind::Number(32), json!(-1)), None);
+        assert_eq!(number_of(Kind::Number(32), json!(1.5)), None);
+        assert_eq!(number_of(Kind::Port, json!(["ssh"])), None);
+        assert_eq!(datum(Kind::Interface, &Value::from(&json!(7))), None);
     }
 
     #[test]
@@ -394,7 +397,7 @@ mod tests {
             json!("nonsense"),
             json!(null),
         ] {
-            assert!(matches!(pattern(&[Kind::Address], &value), Pattern::Unknown(_)), "{value}");
+            assert!(matches!(pattern(&[Kind::Address], &Value::from(&value)), Pattern::Unknown(_)), "{value}");
         }
     }
 }

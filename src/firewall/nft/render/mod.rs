@@ -8,13 +8,12 @@ mod value;
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
 use self::value::Style;
+use super::json::Value;
 use crate::firewall::ruleset::Family;
 
 /// All statements of a rule.
-pub(super) fn rule(family: Family, statements: &[Value], comment: Option<&str>) -> String {
+pub(super) fn rule(family: Family, statements: &[Value<'_>], comment: Option<&str>) -> String {
     let mut text = String::with_capacity(64);
     for value in statements {
         let before = text.len();

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
+use super::super::json::Value;
 use super::json;
 use super::value::{Style, mapping, only, separated, write as write_value, write_compared};
 use crate::firewall::ruleset::Family;
@@ -62,7 +61,7 @@ pub(super) fn comparison(text: &mut String, body: &Value) {
     // `tcp flags syn / syn,ack`.
     if let Some(("&", Value::Array(operands))) = only(left)
         && let [field, mask @ (Value::Array(_) | Value::String(_))] = operands.as_slice()
-        && field.pointer("/payload/field").is_some_and(|field| field == "flags")
+        && field.get("payload").and_then(|payload| payload.get("field")).is_some_and(|field| *field == "flags")
         && matches!(sign, "==" | "!=")
     {
         write_value(text, Style::Plain, field);
@@ -216,7 +215,7 @@ fn translation(text: &mut String, family: Option<Family>, name: &str, body: &Val
     if let Some(family) = body.get("family").and_then(Value::as_str).filter(|_| both) {
         let _ = write!(text, " {family}");
     }
-    let netmap = body.get("type_flags").is_some_and(|flags| flags == "prefix");
+    let netmap = body.get("type_flags").is_some_and(|flags| *flags == "prefix");
     if netmap {
         text.push_str(" prefix");
     }

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
+use super::super::json::Value;
 use super::json;
 
 /// How nft writes the values of an expression.
@@ -44,7 +43,7 @@ impl Style {
                 _ => Self::Plain,
             },
             "payload" if body.get("base").is_some() => Self::Hex,
-            "&" | "|" | "^" => body.get(0).map_or(Self::Plain, Self::of),
+            "&" | "|" | "^" => body.at(0).map_or(Self::Plain, Self::of),
             _ => Self::Plain,
         }
     }
@@ -59,9 +58,8 @@ impl Style {
 }
 
 /// Name and body of an object with one member.
-pub(super) fn only(value: &Value) -> Option<(&str, &Value)> {
-    let object = value.as_object().filter(|object| object.len() == 1)?;
-    object.iter().next().map(|(name, body)| (name.as_str(), body))
+pub(super) fn only<'a>(value: &'a Value<'a>) -> Option<(&'a str, &'a Value<'a>)> {
+    value.as_object()?.only()
 }
 
 /// An expression, or a value in this style.
@@ -101,13 +99,13 @@ fn write_parts(text: &mut String, styles: &[Style], value: &Value) {
         Value::Bool(true) => text.push_str("exists"),
         Value::Bool(false) => text.push_str("missing"),
         Value::Array(values) => separated(text, ",", values, |text, value| write(text, style, value)),
-        Value::Object(object) => match object.iter().next() {
-            Some((name, body)) if object.len() == 1 => {
+        Value::Object(object) => match object.only() {
+            Some((name, body)) => {
                 if !named(text, styles, name, body) {
                     json(text, value);
                 }
             }
-            _ => json(text, value),
+            None => json(text, value),
         },
         Value::Null => json(text, value),
     }
@@ -194,7 +192,7 @@ fn named(text: &mut String, styles: &[Style], name: &str, body: &Value) -> bool 
             }
             _ => return false,
         },
-        "range" => match body.as_array().map(Vec::as_slice) {
+        "range" => match body.as_array() {
             Some([first, last]) => {
                 write(text, style, first);
                 text.push('-');
