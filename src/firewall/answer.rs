@@ -1,10 +1,11 @@
 //! What the host's own output rules do to the answer that a refused packet gets: an ICMP error or a reset that they drop
 //! leaves the sender with silence.
 
-use super::evaluate::Way;
+use super::evaluate::{End, Way};
 use super::packet::{Device, Packet, Port, Protocol, Tracking};
-use super::ruleset::{Field, Hook, Reject};
-use super::walk::{Finish, NamespaceWalk, Nat, Walked};
+use super::rules::kind;
+use super::ruleset::{ChainKind, Field, Hook, Reject};
+use super::walk::{Finish, NamespaceWalk, Nat, Walked, ended};
 
 impl NamespaceWalk {
     /// The walk of a refused packet, with what became of its refusal.
@@ -26,6 +27,12 @@ impl NamespaceWalk {
         let (ways, mut stopped) = self.hook(Hook::Output, vec![way], Nat::No);
         let (ways, more) = self.hook(Hook::Postrouting, ways, Nat::No);
         stopped.extend(more);
+        if kind == Reject::TcpReset {
+            stopped.extend(ways.iter().filter(|way| self.nat_may_refuse(way)).map(|way| {
+                let what = "whether a NAT chain that refuses is asked about a reset".to_owned();
+                ended(way.clone(), Finish::Unknown(what), None)
+            }));
+        }
         // What matters is whether it leaves; the walk that is told is the refused packet's.
         let left = ways.into_iter().map(|way| Walked { assumed: way.assumed, ..walked.clone() });
         let silent = stopped.into_iter().map(|end| Walked {
@@ -39,6 +46,15 @@ impl NamespaceWalk {
             assumed: end.assumed,
         });
         left.chain(silent).collect()
+    }
+
+    /// Whether a NAT chain would stop a reset. nf_nat_inet_fn asks them where the connection has no binding yet.
+    fn nat_may_refuse(&self, way: &Way) -> bool {
+        [Hook::Output, Hook::Postrouting].into_iter().any(|hook| {
+            let chains = self.rules.base_chains(hook, way.packet.is_ipv6()).iter();
+            let mut nat = chains.filter(|id| kind(self.rules.chain(**id)) == Some(ChainKind::Nat));
+            nat.any(|id| self.chain(hook, *id, way.clone(), Nat::No).iter().any(|(end, _)| *end != End::Accept))
+        })
     }
 
     /// The ICMP error or reset that the kernel sends (nf_reject_ipv4.c, icmp_send): part of the connection that it refuses,

@@ -10,7 +10,7 @@ use super::packet::Device;
 use super::routing::{Decision, Flow};
 use super::rules::{ChainId, priority};
 use super::ruleset::Hook;
-use super::walk::{Finish, NamespaceWalk, Nat, Passed, Routing, Walked, ended};
+use super::walk::{Finish, NamespaceWalk, Nat, Passed, Routing, Walked, ended, is_loopback_of_ipv6};
 
 /// A frame's way through a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ impl NamespaceWalk {
 
     /// All ways of a packet that comes in by a port of the bridge.
     pub(super) fn over_bridge(&self, way: Way, bridge: &str) -> Vec<Walked> {
+        if is_loopback_of_ipv6(&way.packet) {
+            let what = "what a bridge makes of the loopback address on a link".to_owned();
+            return vec![ended(way, Finish::Unknown(what), None)];
+        }
         match self.router.bridge_calls_ip(way.packet.is_ipv6()) {
             Some(calls) => self.by_port(way, bridge, calls),
             None => [true, false]
@@ -88,6 +92,10 @@ impl NamespaceWalk {
         let decisions = self.router.decide(flow);
         let back = |decision: &Decision| matches!(decision, Decision::Forward { interface, .. } if interface == bridge);
         if let [Decision::Drop(reason)] = &decisions[..] {
+            // ip6_route_input does not ask whether this host forwards, and a bridged frame is not forwarded.
+            if packet.is_ipv6() && self.router.is_on_link_of(bridge, packet.destination) {
+                return Ok(vec![(Course::BridgedByTranslation, way.clone())]);
+            }
             return Err(Routing {
                 after: way.steps.len(),
                 reason: reason.clone(),

@@ -64,38 +64,48 @@ impl NamespaceWalk {
         let in_order = |way: Way, first: usize| {
             let mut open = vec![way];
             let mut found = Vec::new();
+            let mut touched = false;
             for (_, stage) in equals[first..].iter().chain(&equals[..first]) {
-                let ends = open.into_iter().flat_map(|way| match stage {
-                    Stage::Track => vec![(End::Accept, tracked(way))],
-                    Stage::Chain(id) => self.chain(hook, *id, way, nat),
-                    Stage::Nat(chains) => self.nat(hook, chains, way),
-                });
-                let (accepted, refused): (Vec<Ended>, Vec<Ended>) = ends.partition(|(end, _)| *end == End::Accept);
-                found.extend(refused);
-                open = accepted.into_iter().map(|(_, way)| way).collect();
+                let mut next = Vec::new();
+                for way in open {
+                    let before = way.packet.clone();
+                    let ends = match stage {
+                        Stage::Track => vec![(End::Accept, tracked(way))],
+                        Stage::Chain(id) => self.chain(hook, *id, way, nat),
+                        Stage::Nat(chains) => self.nat(hook, chains, way),
+                    };
+                    for (end, way) in ends {
+                        touched |= end != End::Accept || way.packet != before;
+                        if end == End::Accept { next.push(way) } else { found.push((end, way)) }
+                    }
+                }
+                open = next;
             }
             found.extend(open.into_iter().map(|way| (End::Accept, way)));
-            found
+            (found, touched)
         };
-        let found = in_order(way.clone(), 0);
         let table = |stage: &Stage| match stage {
             Stage::Chain(id) => Some(id.table),
             Stage::Track | Stage::Nat(_) => None,
         };
-        let of_several = equals.windows(2).any(|pair| table(&pair[0].1) != table(&pair[1].1));
-        if !of_several || found.iter().all(|(end, other)| *end == End::Accept && other.packet == way.packet) {
+        if !equals.windows(2).any(|pair| table(&pair[0].1) != table(&pair[1].1)) {
+            return in_order(way, 0).0;
+        }
+        let (found, touched) = in_order(way.clone(), 0);
+        if !touched {
             return found;
         }
         (0..equals.len())
             .flat_map(|first| {
                 let mut way = way.clone();
                 way.assumed.push(("which of the chains of equal priority is asked first".to_owned(), first == 0));
-                in_order(way, first)
+                in_order(way, first).0
             })
             .collect()
     }
 
-    fn chain(&self, hook: Hook, id: ChainId, way: Way, nat: Nat) -> Vec<Ended> {
+    /// One base chain, where it is hooked to the interface that the packet came in by.
+    pub(super) fn chain(&self, hook: Hook, id: ChainId, way: Way, nat: Nat) -> Vec<Ended> {
         let devices = self.rules.chain(id).base.as_ref().map_or(&[][..], |base| base.devices.as_slice());
         if hook == Hook::Ingress {
             match &way.packet.input {
@@ -142,7 +152,7 @@ impl NamespaceWalk {
         if !matches!(way.packet.tracking, Tracking::New { .. }) {
             return vec![(End::Accept, way)];
         }
-        if !self.rules.tracks {
+        if !self.rules.tracks(way.packet.is_ipv6()) {
             let what = "whether connection tracking is on, without which no NAT chain is asked".to_owned();
             return self.perhaps(way, what, |way| self.translating(hook, chains, way));
         }

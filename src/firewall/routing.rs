@@ -122,13 +122,16 @@ impl Router {
     /// Whether sender and destination of the packet are both on the link of this interface: the frame is addressed to the
     /// destination.
     pub fn is_neighbour_on(&self, interface: &str, packet: &Packet) -> bool {
-        let Some(interface) = self.interfaces.get(interface) else { return false };
-        let on_link = |address: IpAddr| {
-            interface.addresses.iter().any(|own| {
-                own.address.is_ipv6() == address.is_ipv6() && mask(own.address, own.prefix) == mask(address, own.prefix)
-            })
-        };
-        on_link(packet.source) && on_link(packet.destination) && !self.is_own(packet.destination)
+        self.is_on_link_of(interface, packet.source) && self.is_on_link_of(interface, packet.destination)
+    }
+
+    /// Whether an address of another host is within one of the interface's prefixes.
+    pub fn is_on_link_of(&self, interface: &str, address: IpAddr) -> bool {
+        let addresses = self.interfaces.get(interface).map_or(&[][..], |interface| &interface.addresses);
+        let within = addresses.iter().any(|own| {
+            own.address.is_ipv6() == address.is_ipv6() && mask(own.address, own.prefix) == mask(address, own.prefix)
+        });
+        within && !self.is_own(address)
     }
 
     pub fn is_port_of(&self, interface: &str, bridge: &str) -> bool {

@@ -32,8 +32,9 @@ pub struct Rules {
     hooks: HashMap<(Hook, bool), Vec<ChainId>>,
     /// The same, of the family `bridge`.
     bridge_hooks: HashMap<Hook, Vec<ChainId>>,
-    /// Some rule turns connection tracking on (nf_ct_netns_get); without any, whether something else does is not known.
-    pub tracks: bool,
+    /// Some rule turns connection tracking on (nf_ct_netns_get), for IPv4 and for IPv6; without any, whether something else
+    /// does is not known.
+    tracks: [bool; 2],
 }
 
 impl Rules {
@@ -46,7 +47,7 @@ impl Rules {
             anonymous: HashMap::new(),
             hooks: HashMap::new(),
             bridge_hooks: HashMap::new(),
-            tracks: false,
+            tracks: [false; 2],
             ruleset: Ruleset::default(),
         };
         for (at, table) in ruleset.tables.iter().enumerate() {
@@ -77,7 +78,10 @@ impl Rules {
             self.indexes.insert(id, index);
         }
         for statement in chain.rules.iter().flat_map(|rule| &rule.statements) {
-            self.tracks |= turns_tracking_on(statement);
+            for ipv6 in [false, true] {
+                let on = is_asked(table.family, ipv6) && turns_tracking_on(statement, ipv6);
+                self.tracks[usize::from(ipv6)] |= on;
+            }
             anonymous_sets(statement, &mut |set| {
                 self.anonymous.entry(key(set)).or_insert_with(|| SetIndex::new(set));
             });
@@ -116,6 +120,11 @@ impl Rules {
     /// Base chains of a hook that see packets of the family, in their order.
     pub fn base_chains(&self, hook: Hook, ipv6: bool) -> &[ChainId] {
         self.hooks.get(&(hook, ipv6)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether connection tracking is certainly on for a family.
+    pub fn tracks(&self, ipv6: bool) -> bool {
+        self.tracks[usize::from(ipv6)]
     }
 
     /// Base chains of the family `bridge` at a hook, in their order.
@@ -175,18 +184,19 @@ const fn is_asked(family: Family, ipv6: bool) -> bool {
     }
 }
 
-fn turns_tracking_on(statement: &Statement) -> bool {
+fn turns_tracking_on(statement: &Statement, ipv6: bool) -> bool {
     let asks = |matching: &Match| of_connection(&matching.left);
     match statement {
         Statement::Match(matching) => asks(matching),
         Statement::AnyOf(matches) | Statement::NoneOf(matches) => matches.iter().any(asks),
         Statement::VerdictMap { key, .. } => of_connection(key),
         Statement::SetMark(value) | Statement::SetField { value, .. } => of_connection(value),
-        Statement::DestinationNat(_)
-        | Statement::SourceNat(_)
-        | Statement::Redirect(_)
-        | Statement::Masquerade(_)
-        | Statement::SetConnectionMark(_) => true,
+        // Of one family, even in a table of both (nft_nat_init).
+        Statement::DestinationNat(to) | Statement::SourceNat(to) => match &to.to {
+            TranslationTarget::Address(address) | TranslationTarget::Range(address, _) => address.is_ipv6() == ipv6,
+            TranslationTarget::Unchanged | TranslationTarget::Computed(_) => false,
+        },
+        Statement::Redirect(_) | Statement::Masquerade(_) | Statement::SetConnectionMark(_) => true,
         _ => false,
     }
 }

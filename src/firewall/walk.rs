@@ -209,7 +209,7 @@ pub(super) enum Nat {
 }
 
 /// ip6_rcv_core: no packet of a link has the loopback address, whatever prerouting would make of it.
-fn is_loopback_of_ipv6(packet: &Packet) -> bool {
+pub(super) fn is_loopback_of_ipv6(packet: &Packet) -> bool {
     let own = matches!(&packet.input, Device::Name(name) if **name == *LO);
     packet.is_ipv6() && !own && (packet.source.is_loopback() || packet.destination.is_loopback())
 }
