@@ -67,7 +67,6 @@ fn what_is_not_understood_is_just_this() {
             "matches -m ipv6header --header ipv6-frag --soft",
             "matches -m policy --dir in --pol ipsec --proto esp",
             "matches -m rpfilter --loose",
-            "matches -m rt --rt-type 0",
             "matches -m socket",
             "matches -m string --string \"GET /\" --algo bm",
             "matches -m time --timestart 08:00:00 --timestop 18:00:00 --datestop 2038-01-19T03:14:07",

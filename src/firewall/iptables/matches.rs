@@ -109,6 +109,8 @@ fn meaning(part: &Part, context: Context<'_>) -> Understood<Vec<Statement>> {
         "pkttype" => each(part, packet_type),
         "recent" => recent(part),
         "rpfilter" => reverse_path(part),
+        // The packets that are asked about are plain ones: no extension header is in them.
+        "dst" | "frag" | "hbh" | "rt" if context.ipv6 => Ok(vec![Statement::AnyOf(Vec::new())]),
         "set" => sets::statements(part, context),
         "socket" => socket(part),
         "state" => conntrack(part, context),

@@ -112,6 +112,13 @@ impl Reader<'_> {
             Some(_) => return Err(SHAPE),
         };
         self.guard_for(left);
+        if let (Some(header), "==" | "!=") = (left.get("exthdr"), sign) {
+            // The packets that are asked about are plain ones: no extension header is in them.
+            let asks_for_absence = header.get("field").is_none()
+                && matches!((sign, right), ("==", Value::Bool(false)) | ("!=", Value::Bool(true)));
+            self.add(if asks_for_absence { Statement::NoneOf(Vec::new()) } else { Statement::AnyOf(Vec::new()) });
+            return Ok(());
+        }
         let expression = expression::read(self.known, &[Kind::Unknown], left);
         let found = compare(expression, sign, right);
         self.matched(found.unwrap_or_else(|| Match {

@@ -106,7 +106,7 @@ def k3s(lab):
 def ufw_files(lab, after=""):
     """ufw keeps its state in /etc: here in files of the case's own."""
     etc = os.path.join(lab.directory, "ufw")
-    lab.host(["sh", "-c", f"mkdir -p {etc}/applications.d && cp -a /usr/share/ufw/*.rules /usr/share/ufw/iptables/*.rules "
+    lab.host(["sh", "-c", f"mkdir -p {etc}/applications.d && cp -L /usr/share/ufw/iptables/*.rules "
               f"/usr/share/ufw/ufw.conf /etc/ufw/sysctl.conf {etc}/ && cp /etc/default/ufw {lab.directory}/default-ufw"])
     with open(os.path.join(etc, "after.rules"), "a") as file:
         file.write(after)

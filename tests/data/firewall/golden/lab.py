@@ -42,7 +42,8 @@ class Lab:
         self.scanner("ip -6 route add default via 2001:db8::2")
         # Packets to loopback addresses leave the scanner too, as those of an attacker on the link would.
         self.scanner("sysctl -qw net.ipv4.conf.all.route_localnet=1")
-        self.scanner("ip route flush table local 127.0.0.0/8")
+        for words in ("local 127.0.0.0/8", "local 127.0.0.1", "broadcast 127.255.255.255"):
+            self.scanner(f"ip route del table local {words} dev lo")
         self.scanner("ip route add 127.0.0.1/32 via 198.18.0.2")
         # Answers to neighbour solicitations may be dropped by the rules.
         for near, far in ((self.host, self.scanner), (self.scanner, self.host)):

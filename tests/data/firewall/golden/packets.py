@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 
-WAIT = 0.7
+# An error that comes while the first SYN is still being sent is only noted by the kernel: the second one, after a
+# second, tells.
+WAIT = 1.5
 
 
 def endpoint(text):
