@@ -14,7 +14,7 @@ use crate::host::listing::{self, WHEN_AND_WHERE};
 use crate::host::{client, proc_text, system};
 use crate::model::NetworkState;
 use crate::model::host_report::{
-    HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, OperatingSystem, Privileges, Source,
+    HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, OWN_WORD_OF_ROOT, OperatingSystem, Privileges, Source,
 };
 use crate::model::network::{FirewallDump, IptablesBackend, IptablesDump};
 use crate::model::report::{Gap, Tool};
@@ -73,7 +73,7 @@ pub fn assemble(sections: &Sections, probe: &Probe, name: &str, collected_at: St
     gaps.push(Gap {
         what: "containers, and the ports that their engines publish".to_owned(),
         cause: "plain commands do not ask the engines".to_owned(),
-        settled_by: NATIVE.to_owned(),
+        settled_by: OWN_WORD_OF_ROOT.to_owned(),
         incomplete: false,
     });
     let kernel = sections.line("kernel");
@@ -178,7 +178,7 @@ impl Reader<'_> {
             },
             Err(missing) => (Vec::new(), why("ip -j", &missing)),
         };
-        self.gaps.push(Gap { what: what.to_owned(), cause, settled_by: NATIVE.to_owned(), incomplete: false });
+        self.gaps.push(Gap { what: what.to_owned(), cause, settled_by: OWN_WORD_OF_ROOT.to_owned(), incomplete: false });
         entries
     }
 }
@@ -249,7 +249,7 @@ fn firewall(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> Option<F
     dump.ipset = sections.text("ipset").ok().filter(|text| !text.trim().is_empty());
     if !causes.is_empty() {
         let (cause, settled_by) = if probe.is_root() {
-            (causes.join("; "), format!("nft and iptables installed there, or {NATIVE}"))
+            (causes.join("; "), format!("nft and iptables installed there, or {OWN_WORD_OF_ROOT}"))
         } else {
             (
                 "they are shown to root only".to_owned(),
@@ -308,7 +308,7 @@ fn other_namespaces(sections: &Sections, own: u64) -> Option<Gap> {
     (others > 0).then(|| Gap {
         what: format!("the sockets of {others} other network namespaces that were seen"),
         cause: "plain commands show the one that the log-in is in".to_owned(),
-        settled_by: NATIVE.to_owned(),
+        settled_by: OWN_WORD_OF_ROOT.to_owned(),
         incomplete: false,
     })
 }
@@ -320,7 +320,6 @@ fn why(command: &str, missing: &Missing) -> String {
     }
 }
 
-const NATIVE: &str = "`postern host` on the machine, as root";
 /// Exit code of the script's own for a command that is not there, as in every shell.
 const NOT_FOUND: i32 = 127;
 
