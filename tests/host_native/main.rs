@@ -10,6 +10,7 @@
 )]
 
 mod engines;
+mod listings;
 mod plain;
 #[expect(dead_code, reason = "this target needs a part of it")]
 #[path = "../netns/support/mod.rs"]

@@ -272,7 +272,11 @@ fn ruleset(sections: &Sections) -> Result<Value, String> {
     let mut objects = Vec::new();
     let mut broken = 0;
     for number in 1.. {
-        let Ok(text) = sections.text(&format!("nft-table-{number}")) else { break };
+        let text = match sections.text(&format!("nft-table-{number}")) {
+            Ok(text) => text,
+            Err(Missing::Failed(_)) => String::new(),
+            Err(Missing::NoCommand) => break,
+        };
         match serde_json::from_str::<Value>(&text) {
             Ok(mut document) => {
                 objects.extend(document["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default());
