@@ -151,6 +151,7 @@ fn network(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> NetworkSt
         ),
         // `bpftool` is seldom there, and needs root.
         bpf: Vec::new(),
+        translated: Vec::new(),
         policy_rules: {
             let mut rules = read.entries("rules-4", "IPv4 policy rules", |text| ip_json::rules(text, false));
             rules.extend(read.entries("rules-6", "IPv6 policy rules", |text| ip_json::rules(text, true)));
