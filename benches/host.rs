@@ -203,8 +203,13 @@ impl Peer {
     /// One run. `None`: it is not installed.
     fn run(self) -> Option<Row> {
         let mut output = tempfile::tempfile().ok()?;
-        let measured =
-            self.command().stdin(Stdio::null()).stdout(output.try_clone().ok()?).stderr(Stdio::piped()).output().ok()?;
+        let measured = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().ok()?)
+            .stderr(Stdio::piped())
+            .output()
+            .ok()?;
         let text = String::from_utf8(measured.stderr).ok()?;
         let mut numbers = text.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
         let (wall, cpu, kilobytes) = (numbers.next()?, numbers.next()?, numbers.next()?);

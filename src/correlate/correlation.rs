@@ -75,7 +75,7 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         shown
     });
     for joined in &machines {
-        found_gaps.extend(gaps::of_machine(joined, &placed, &asked));
+        found_gaps.extend(gaps::of_machine(joined, &placed, &asked, &ports));
     }
     report.run.host_reports = uses(&machines);
     for gap in found_gaps {

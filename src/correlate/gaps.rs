@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use super::hosts::Placed;
 use super::join::Joined;
+use super::lookup::SweptPorts;
 use super::machine::{Machine, Presence, UNKNOWN};
 use super::scope::Asked;
 use super::words;
-use crate::model::host_report::{OWN_WORD, OWN_WORD_OF_ROOT, Source};
+use crate::model::host_report::{HOST_NAMESPACE, OWN_WORD, OWN_WORD_OF_ROOT, Source};
 use crate::model::report::Gap;
 use crate::model::{HostReport, PortRanges, Reason, Transport};
 
-pub fn of_machine(joined: &Joined<'_>, placed: &[Placed], asked: &Asked) -> Vec<Gap> {
+pub fn of_machine(joined: &Joined<'_>, placed: &[Placed], asked: &Asked, ports: &SweptPorts) -> Vec<Gap> {
     let machine = &joined.machine;
     let name = match (machine.id, joined.any_address()) {
         (UNKNOWN, Some(address)) => address.to_string(),
@@ -32,6 +33,7 @@ pub fn of_machine(joined: &Joined<'_>, placed: &[Placed], asked: &Asked) -> Vec<
     }
     gaps.extend(unasked_addresses(joined, &name, asked));
     gaps.extend(unasked_ports(joined, &name, placed));
+    gaps.extend(unasked_translations(joined, &name, ports));
     gaps
 }
 
@@ -62,7 +64,8 @@ fn only_listed(machine: &Machine<'_>, name: &str) -> Option<Gap> {
             sources.join(" and "),
             shown.join(", ")
         ),
-        cause: "the machine's own report does not have them: they were not there when one of the two was taken".to_owned(),
+        cause: "the machine's own report does not have them: they were not there when one of the two was taken"
+            .to_owned(),
         settled_by: "both taken anew, at the same time".to_owned(),
         incomplete: false,
     })
@@ -103,5 +106,31 @@ fn unasked_ports(joined: &Joined<'_>, name: &str, placed: &[Placed]) -> Option<G
     })
 }
 
+/// Ports that need no socket to be open.
+fn unasked_translations(joined: &Joined<'_>, name: &str, swept: &SweptPorts) -> Option<Gap> {
+    let machine = &joined.machine;
+    let own = machine.namespaces.iter().find(|namespace| namespace.name == HOST_NAMESPACE)?;
+    let here = |address: IpAddr| joined.addresses.contains(&address);
+    let translated = || own.network.iter().flat_map(|network| &network.translated);
+    let of = |transport: Transport| {
+        let these =
+            translated().filter(|one| one.transport.is_none_or(|its| its == transport) && one.address.is_none_or(here));
+        let ports = these.filter_map(|one| one.ports.parse::<PortRanges>().ok());
+        // A rule for thousands of ports is no service.
+        let ports =
+            ports.filter(|ports| ports.len() <= MOST_TRANSLATED).flat_map(|ports| ports.iter().collect::<Vec<_>>());
+        let ports = PortRanges::from_ports(ports.filter(|port| !swept.of(transport).contains(*port)));
+        (!ports.is_empty()).then(|| format!("{transport} {ports}"))
+    };
+    let ports: Vec<String> = [Transport::Tcp, Transport::Udp].into_iter().filter_map(of).collect();
+    (!ports.is_empty()).then(|| Gap {
+        what: format!("ports that rules of {name} translate and that were not asked: {}", ports.join("; ")),
+        cause: "the ports are not in the scope of the sweep".to_owned(),
+        settled_by: "a sweep of these ports (-p, --udp)".to_owned(),
+        incomplete: false,
+    })
+}
+
+const MOST_TRANSLATED: usize = 64;
 /// Sockets that a gap names.
 const SHOWN: usize = 8;

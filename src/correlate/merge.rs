@@ -69,9 +69,7 @@ fn take_in_the_nameless(groups: &mut Vec<Vec<&InsideView>>, only: Option<IpAddr>
     let only = canonical(only?);
     let is_nameless = |group: &[&InsideView]| match group {
         [view] => {
-            view.before.source.is_listing()
-                && view.address.is_none()
-                && Machine::new(vec![view]).identity().is_empty()
+            view.before.source.is_listing() && view.address.is_none() && Machine::new(vec![view]).identity().is_empty()
         }
         _ => false,
     };

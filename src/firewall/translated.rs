@@ -197,12 +197,7 @@ impl<'a> Reader<'a> {
 
     /// The chains that a verdict map leads to, each with what its element asks for, as kube-proxy's nft mode writes it:
     /// `ip daddr . meta l4proto . th dport vmap @service-ips`.
-    fn verdicts(
-        self,
-        key: &Expression,
-        map: &'a SetReference,
-        so_far: &Conditions,
-    ) -> Vec<(&'a str, Conditions)> {
+    fn verdicts(self, key: &Expression, map: &'a SetReference, so_far: &Conditions) -> Vec<(&'a str, Conditions)> {
         let Some((set, _)) = self.rules.set(self.id.table, map) else { return Vec::new() };
         let chain = |element: &'a super::ruleset::Element| match &element.data {
             Some(ElementData::Verdict(Verdict::Jump(name) | Verdict::Goto(name))) => {

@@ -262,7 +262,8 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
     }
     sockets.retain(|pid, sockets| processes::still_holds(*pid, sockets));
     for (inode, found) in holders {
-        let mut pids: Vec<u32> = found.into_iter().map(|(pid, _)| pid).filter(|pid| sockets.contains_key(pid)).collect();
+        let mut pids: Vec<u32> =
+            found.into_iter().map(|(pid, _)| pid).filter(|pid| sockets.contains_key(pid)).collect();
         pids.sort_unstable();
         pids.dedup();
         if !pids.is_empty() {

@@ -6,7 +6,9 @@
 
 use std::net::IpAddr;
 
-use super::network::wire::{AF_INET, AF_INET6, AF_UNSPEC, address as ip_address, attribute, attributes, be16_at, u16_at, u32_at};
+use super::network::wire::{
+    AF_INET, AF_INET6, AF_UNSPEC, address as ip_address, attribute, attributes, be16_at, u16_at, u32_at,
+};
 use crate::model::Transport;
 use crate::model::host_report::{AcceptQueue, RawKind};
 
@@ -114,7 +116,8 @@ impl Question {
         let transport = if self.protocol == IPPROTO_TCP { Transport::Tcp } else { Transport::Udp };
         let (port, peer) = (be16_at(body, 4)?, be16_at(body, 6)?);
         let family = *body.first()?;
-        let asked = if self.family == AF_UNSPEC { [AF_INET, AF_INET6].contains(&family) } else { family == self.family };
+        let asked =
+            if self.family == AF_UNSPEC { [AF_INET, AF_INET6].contains(&family) } else { family == self.family };
         if !asked || port == 0 || (transport == Transport::Udp && peer != 0) {
             return None;
         }

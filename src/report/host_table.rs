@@ -93,7 +93,8 @@ fn write_translated(report: &HostReport, style: TableStyle, to: &mut impl Write)
         let transport = one.transport.map_or("any", Transport::as_str);
         let rule = one.named_by.as_ref().unwrap_or(&one.rule);
         let ports = escape::text(&one.ports, 60);
-        let text = format!("{address}{ports}/{transport} to {}: {}", escape::text(&one.to, 60), escape::text(rule, 400));
+        let text =
+            format!("{address}{ports}/{transport} to {}: {}", escape::text(&one.to, 60), escape::text(rule, 400));
         style.write_wrapped("  ", &text, to)?;
     }
     Ok(())

@@ -107,7 +107,11 @@ fn listings_beside_the_hosts_own_report() {
     let reports = [ordinary.display().to_string(), format!("198.18.0.10={}", listings[1].display())];
     let (report, shown) = audit(&reports);
     let one = entry(&report, 7003);
-    assert_eq!((&one["listener"]["v6only"], &one["listener"]["process"]), (&false.into(), &"python3".into()), "{one:#}");
+    assert_eq!(
+        (&one["listener"]["v6only"], &one["listener"]["process"]),
+        (&false.into(), &"python3".into()),
+        "{one:#}"
+    );
     let gaps = report["run"]["gaps"].as_array().unwrap();
     let about = |words: &str| gaps.iter().any(|gap| gap["what"].as_str().unwrap().contains(words));
     assert!(!about("take IPv4 too") && about("other network namespaces"), "{shown}\n{gaps:#?}");

@@ -279,8 +279,7 @@ mod tests {
     fn rules_that_need_sets_and_rules_that_nft_does_not_show() {
         assert!(mentions_sets("-A INPUT -m set --match-set blocked src -j DROP"));
         assert!(!mentions_sets("-A INPUT -p tcp -j DROP"));
-        let opaque =
-            json!({"nftables": [{"rule": {"expr": [{"xt": {"type": "match", "name": "addrtype"}}]}}]});
+        let opaque = json!({"nftables": [{"rule": {"expr": [{"xt": {"type": "match", "name": "addrtype"}}]}}]});
         assert!(has_opaque_parts(&opaque));
         assert!(!has_opaque_parts(&json!({"nftables": [{"rule": {"expr": [{"drop": null}]}}]})));
     }

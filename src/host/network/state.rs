@@ -152,9 +152,12 @@ mod tests {
         let rules: Vec<_> = state.network.policy_rules.iter().filter(|rule| !rule.ipv6).collect();
         assert_eq!((rules[0].priority, rules[0].table), (0, Some(255)));
         // What the kernel tells with the interface is what its file says.
-        assert!(!state.links.is_empty() && state.links.iter().all(|link| link.settings.len() >= 6), "{:?}", state.links);
-        let of_lo: Vec<_> =
-            state.network.sysctls.iter().filter(|(name, _)| name.contains(".conf.lo.")).collect();
+        assert!(
+            !state.links.is_empty() && state.links.iter().all(|link| link.settings.len() >= 6),
+            "{:?}",
+            state.links
+        );
+        let of_lo: Vec<_> = state.network.sysctls.iter().filter(|(name, _)| name.contains(".conf.lo.")).collect();
         assert!(of_lo.len() >= 6, "{of_lo:?}");
         for (name, value) in of_lo {
             let file = format!("/proc/sys/net/{}", name.replace('.', "/"));

@@ -179,7 +179,12 @@ impl Reader<'_> {
             },
             Err(missing) => (Vec::new(), why("ip -j", &missing)),
         };
-        self.gaps.push(Gap { what: what.to_owned(), cause, settled_by: OWN_WORD_OF_ROOT.to_owned(), incomplete: false });
+        self.gaps.push(Gap {
+            what: what.to_owned(),
+            cause,
+            settled_by: OWN_WORD_OF_ROOT.to_owned(),
+            incomplete: false,
+        });
         entries
     }
 }
