@@ -27,6 +27,10 @@ pub struct NetworkState {
     /// `ipv4.ip_local_reserved_ports`, `bridge.bridge-nf-call-iptables`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// Ports that the rules translate before any socket is asked: services that have no socket here. Worked out from
+    /// `firewall`, for the host's own namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub translated: Vec<super::path::Translated>,
     /// Names of BPF programs of the whole namespace, with where: `sk-lookup:dispatch`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bpf: Vec<String>,

@@ -20,6 +20,13 @@ impl Table {
     }
 }
 
+/// Whether nft takes a name as one word (its scanner's `string`). Whoever may make a table, in a namespace of his own even,
+/// gives it any name over netlink, and nft reads its arguments as commands.
+pub fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | '.'))
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '/' | '-' | '_' | '.'))
+}
+
 /// Reads the body of NFT_MSG_NEWTABLE: `struct nfgenmsg` and attributes.
 pub fn table(body: &[u8]) -> Option<Table> {
     let family = family(body)?;
@@ -103,5 +110,15 @@ mod tests {
         );
         assert!(tables[2].is_iptables("ip") && !tables[2].is_iptables("ip6") && !tables[1].is_iptables("inet"));
         cut(&recorded, table);
+    }
+
+    #[test]
+    fn names_that_nft_would_read_as_more_than_a_name() {
+        for name in ["filter", "docker-bridges", "_a.b/c", "t2"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in ["", "x; flush ruleset", "x\nadd", "-f", "2", "\"q\"", "a b", "$x", "x#"] {
+            assert!(!is_plain(name), "{name}");
+        }
     }
 }
