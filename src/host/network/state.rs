@@ -139,6 +139,7 @@ mod tests {
     use crate::model::network::RouteKind;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test compares with the kernel's files")]
     fn reads_its_own_namespace() {
         let state = read().unwrap();
         let lo = state.network.interfaces.iter().find(|one| one.name == "lo").unwrap();
