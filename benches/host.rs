@@ -2,10 +2,11 @@
 //!
 //! `cargo bench --bench host` starts, in a network namespace of its own, 20 processes with 500 TCP listeners each, and 200
 //! processes in further namespaces with three listeners each: 10,600 in all. The peers run in turn; wall time is the best of
-//! five runs, memory the peak of the process (wait4(2), ru_maxrss). Needs root; says so and skips otherwise. `-- --quick` is
+//! five runs (a machine with other work shows it: the processor time is beside it), memory the peak of the process (wait4(2),
+//! ru_maxrss; a small process starts it, as the peak begins with the starter's). Needs root; says so and skips otherwise. `-- --quick` is
 //! a small run that only checks that everything is found.
 #![expect(clippy::disallowed_methods, reason = "runs and times programs, opens sockets")]
-#![allow(clippy::print_stdout, reason = "prints its table")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "prints its table")]
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match words.as_slice() {
         [_, "--hold", count, base] => hold(count.parse().unwrap_or(0), base.parse().unwrap_or(0)),
         [_, "--inside", ..] => inside(case),
+        [_, "--measure", program, rest @ ..] => measure(Command::new(program).args(rest)),
         _ => outside(quick),
     }
 }
@@ -85,7 +87,7 @@ fn inside(case: Case) -> ExitCode {
         case.processes,
         case.namespaces
     );
-    println!("{:24} {:>9} {:>9} {:>8} {:>8}", "", "wall ms", "peak MB", "found", "of");
+    println!("{:24} {:>9} {:>9} {:>9} {:>8} {:>8}", "", "wall ms", "cpu ms", "peak MB", "found", "of");
     let mut best: Option<Row> = None;
     for peer in PEERS {
         let rows: Option<Vec<Row>> = (0..case.runs).map(|_| peer.run()).collect();
@@ -93,8 +95,8 @@ fn inside(case: Case) -> ExitCode {
             println!("{:24} not installed", peer.name());
             continue;
         };
-        let wall = row.wall.as_secs_f64() * 1000.0;
-        println!("{:24} {wall:9.0} {:9.1} {:8} {:8}", peer.name(), row.megabytes, row.found, case.all());
+        let (wall, cpu) = (row.wall.as_secs_f64() * 1000.0, row.cpu.as_secs_f64() * 1000.0);
+        println!("{:24} {wall:9.0} {cpu:9.0} {:9.1} {:8} {:8}", peer.name(), row.megabytes, row.found, case.all());
         if *peer == Peer::Postern {
             best = Some(row);
         }
@@ -170,6 +172,7 @@ const PEERS: &[Peer] = &[Peer::Postern, Peer::Ss, Peer::Netstat, Peer::Lsof];
 
 struct Row {
     wall: Duration,
+    cpu: Duration,
     megabytes: f64,
     found: usize,
 }
@@ -191,20 +194,31 @@ impl Peer {
             Self::Netstat => ("netstat", &["-tulpn"]),
             Self::Lsof => ("lsof", &["-i", "-P", "-n"]),
         };
-        let mut command = Command::new(program);
-        command.args(arguments);
+        let own = std::env::current_exe().unwrap_or_default();
+        let mut command = Command::new(own);
+        command.arg("--measure").arg(program).args(arguments);
         command
     }
 
     /// One run. `None`: it is not installed.
     fn run(self) -> Option<Row> {
         let mut output = tempfile::tempfile().ok()?;
-        let from = Instant::now();
-        let child =
-            self.command().stdin(Stdio::null()).stdout(output.try_clone().ok()?).stderr(Stdio::null()).spawn().ok()?;
-        let kilobytes = wait(&child)?;
-        let wall = from.elapsed();
-        Some(Row { wall, megabytes: kilobytes as f64 / 1024.0, found: self.found(&mut output) })
+        let measured = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().ok()?)
+            .stderr(Stdio::piped())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(measured.stderr).ok()?;
+        let mut numbers = text.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
+        let (wall, cpu, kilobytes) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        Some(Row {
+            wall: Duration::from_micros(wall),
+            cpu: Duration::from_micros(cpu),
+            megabytes: kilobytes as f64 / 1024.0,
+            found: self.found(&mut output),
+        })
     }
 
     /// Listeners of the holders that the output shows with their owner.
@@ -232,9 +246,21 @@ fn is_holder(name: &str) -> bool {
     name.starts_with("host-")
 }
 
-/// Waits for a process; its peak memory in KiB.
+/// Runs a program with this process's output and tells on stderr its wall time and processor time in microseconds, and its
+/// peak memory in KiB.
+fn measure(command: &mut Command) -> ExitCode {
+    let from = Instant::now();
+    let Ok(child) = command.stderr(Stdio::null()).spawn() else { return ExitCode::FAILURE };
+    let Some(usage) = wait(&child) else { return ExitCode::FAILURE };
+    let wall = from.elapsed().as_micros();
+    let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+    eprintln!("{wall} {} {}", micros(usage.ru_utime) + micros(usage.ru_stime), usage.ru_maxrss);
+    ExitCode::SUCCESS
+}
+
+/// Waits for a process; what it used.
 #[expect(unsafe_code, reason = "std has no wait4")]
-fn wait(child: &Child) -> Option<i64> {
+fn wait(child: &Child) -> Option<libc::rusage> {
     let pid = i32::try_from(child.id()).ok()?;
     // SAFETY: rusage is plain numbers, for which zeros are valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -242,5 +268,5 @@ fn wait(child: &Child) -> Option<i64> {
     // SAFETY: both pointers lead to values that live for the call; the child is this process's own and nobody else waits
     // for it.
     let ended = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-    (ended == pid).then_some(usage.ru_maxrss)
+    (ended == pid).then_some(usage)
 }

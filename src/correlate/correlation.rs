@@ -7,6 +7,8 @@ use super::hosts::{self, Placed};
 use super::join::{Join, Joined, join};
 use super::judging::{Judged, judge_host};
 use super::lookup::{SweptPorts, swept_addresses};
+use super::machine::Machine;
+use super::merge::{Together, together};
 use super::rules::{self, Case, HostCase};
 use super::scope::Asked;
 use super::verdict::Sight;
@@ -44,7 +46,10 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
     let own = Own::of(&report, context.own_addresses);
     let asked = Asked::of(&report);
     let ports = SweptPorts::of_scope(&report.run.scope);
-    let Join { machines, gaps: mut found_gaps } = join(&report, &asked, inside, &own.addresses);
+    let Together { machines: views, gaps: mut found_gaps } = together(inside, asked.single());
+    let machines = views.iter().map(|views| Machine::new(views.iter().map(AsRef::as_ref).collect())).collect();
+    let Join { machines, gaps } = join(&report, &asked, machines, &own.addresses);
+    found_gaps.extend(gaps);
     let paths: Vec<Option<Box<dyn PathModel>>> = machines
         .iter()
         .map(|joined| {
@@ -70,7 +75,7 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         shown
     });
     for joined in &machines {
-        found_gaps.extend(gaps::of_machine(joined, &placed, &asked));
+        found_gaps.extend(gaps::of_machine(joined, &placed, &asked, &ports));
     }
     report.run.host_reports = uses(&machines);
     for gap in found_gaps {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::InsideView;
 use super::address::{can_identify, canonical, is_link_local};
 use super::lookup::swept_addresses;
 use super::machine::{Machine, UNKNOWN};
@@ -43,11 +42,10 @@ impl Joined<'_> {
     }
 }
 
-/// Joins the views to the addresses of `report`; `own` are the addresses of the scanning machine.
-pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &[IpAddr]) -> Join<'a> {
+/// Joins the machines to the addresses of `report`; `own` are the addresses of the scanning machine.
+pub fn join<'a>(report: &Report, asked: &Asked, machines: Vec<Machine<'a>>, own: &[IpAddr]) -> Join<'a> {
     let scanned: BTreeSet<IpAddr> = report.hosts.iter().flat_map(swept_addresses).collect();
     let is_asked = |address: &IpAddr| scanned.contains(address) || asked.contains(*address);
-    let machines: Vec<Machine<'a>> = group(inside).into_iter().map(Machine::new).collect();
     let claims: Vec<Claims> = machines.iter().map(|machine| Claims::of(machine, own, &scanned)).collect();
     let (owners, mut gaps) = settle(&machines, &claims, is_asked);
     gaps.extend(shared_ids(&machines));
@@ -85,30 +83,6 @@ pub fn join<'a>(report: &Report, asked: &Asked, inside: &'a [InsideView], own: &
     });
     let machines = joined.collect();
     Join { machines, gaps }
-}
-
-/// Views of one machine: the same address by the operator's word, or the same known id. Machines made from one image
-/// often share an id: two views that name addresses and none in common are of two machines.
-fn group(inside: &[InsideView]) -> Vec<Vec<&InsideView>> {
-    let mut groups: Vec<Vec<&InsideView>> = Vec::new();
-    for view in inside {
-        let same = |known: &&InsideView| {
-            let by_word = view.address.is_some() && known.address == view.address;
-            let by_id = view.before.id != UNKNOWN && known.before.id == view.before.id;
-            by_word || (by_id && !is_other_machine(known, view))
-        };
-        match groups.iter_mut().find(|group| group.iter().any(same)) {
-            Some(group) => group.push(view),
-            None => groups.push(vec![view]),
-        }
-    }
-    groups
-}
-
-fn is_other_machine(one: &InsideView, other: &InsideView) -> bool {
-    let identity = |view| Machine::new(vec![view]).identity();
-    let (one, other) = (identity(one), identity(other));
-    !one.is_empty() && !other.is_empty() && !one.iter().any(|address| other.contains(address))
 }
 
 /// Addresses that a machine claims.

@@ -1,5 +1,6 @@
 //! One machine as its host reports show it: the views of one identity put together, with what they cannot show.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::InsideView;
@@ -19,7 +20,7 @@ pub struct Machine<'a> {
     pub published: Vec<&'a PublishedPort>,
 }
 
-/// A listener, and whether it was there before and after the sweep.
+/// A listener, and which of the views show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket<'a> {
     pub listener: &'a Listener,
@@ -34,6 +35,8 @@ pub enum Presence {
     Started,
     /// There before the sweep, not after it.
     Stopped,
+    /// In a listing, and not in the machine's own word that was given beside it.
+    Listed(Source),
 }
 
 impl<'a> Machine<'a> {
@@ -47,10 +50,12 @@ impl<'a> Machine<'a> {
             namespaces: Vec::new(),
             published: Vec::new(),
         };
-        // The machine's own reports first: a listing of the same sockets tells less of each.
-        let is_native = |view: &&&InsideView| view.before.source == Source::Native;
-        for view in views.iter().filter(is_native).chain(views.iter().filter(|view| !is_native(view))) {
-            machine.add(view);
+        // What tells most of each socket first.
+        let mut ranked = views.clone();
+        ranked.sort_by_key(|view| rank(view.before.source));
+        let mut places = HashMap::new();
+        for view in &ranked {
+            machine.add(view, OwnWord::of(&ranked), &mut places);
         }
         machine.views = views;
         machine.sockets.sort_by(|one, other| order(one.listener).cmp(&order(other.listener)));
@@ -157,16 +162,25 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn add(&mut self, view: &'a InsideView) {
+    /// Takes a view in; `places` are the positions of the known sockets by transport and port.
+    fn add(&mut self, view: &'a InsideView, own: OwnWord, places: &mut HashMap<(Transport, u16), Vec<usize>>) {
         for report in std::iter::once(&view.before).chain(view.after.as_ref()) {
             for listener in &report.listeners {
                 let told = |known: &Socket<'_>| {
                     same_owner(known.listener, listener)
-                        || (report.source != Source::Native && tells_more(known.listener, listener))
+                        || (report.source.is_listing() && tells_more(known.listener, listener))
                 };
-                if !self.sockets.iter().any(told) {
-                    self.sockets.push(Socket { listener, presence: presence(view, listener) });
+                let near = places.entry((listener.transport, listener.port)).or_default();
+                if near.iter().any(|position| told(&self.sockets[*position])) {
+                    continue;
                 }
+                let presence = if report.source.is_listing() && own.covers(listener) {
+                    Presence::Listed(report.source)
+                } else {
+                    presence(view, listener)
+                };
+                near.push(self.sockets.len());
+                self.sockets.push(Socket { listener, presence });
             }
             for address in &report.addresses {
                 if !self.addresses.iter().any(|known| known.address == address.address) {
@@ -182,6 +196,40 @@ impl<'a> Machine<'a> {
                 self.add_published(port);
             }
         }
+    }
+}
+
+/// How far the machine's own word among the views goes: what it does not show there was not there when it was taken.
+#[derive(Clone, Copy, Debug)]
+struct OwnWord {
+    host: bool,
+    /// Every namespace.
+    all: bool,
+}
+
+impl OwnWord {
+    fn of(views: &[&InsideView]) -> Self {
+        let words = || views.iter().map(|view| &view.before).filter(|report| !report.source.is_listing());
+        Self {
+            host: words().next().is_some(),
+            all: words().any(|report| report.source.sees_namespaces() && report.privileges.namespaces),
+        }
+    }
+
+    fn covers(self, listener: &Listener) -> bool {
+        self.all || (self.host && in_host(listener))
+    }
+}
+
+/// What is taken in first. ss tells v6-only and devices; osquery and lsof tell more of the owner than netstat.
+const fn rank(source: Source) -> u8 {
+    match source {
+        Source::Native => 0,
+        Source::Agentless => 1,
+        Source::Ss => 2,
+        Source::Osquery => 3,
+        Source::Lsof => 4,
+        Source::Netstat => 5,
     }
 }
 
@@ -240,18 +288,26 @@ fn same_owner(one: &Listener, other: &Listener) -> bool {
 /// Whether what is known already is what a listing shows of the same socket: nothing that the listing says differs, and
 /// what it does not say (v6-only, device, owner) is no difference. Names may be cut to 15 bytes in it.
 fn tells_more(known: &Listener, listed: &Listener) -> bool {
-    let place = |listener: &Listener| (listener.transport, canonical(listener.address), listener.port);
     let process = match (&known.process, &listed.process) {
         (Some(known), Some(listed)) => known.starts_with(listed.as_str()),
         (_, None) => true,
         (None, Some(_)) => false,
     };
+    agree(known, listed) && process
+}
+
+/// Whether both may be one socket by all but the owner: what one of them does not say is no difference.
+pub fn agree(known: &Listener, listed: &Listener) -> bool {
     place(known) == place(listed)
         && known.namespace == listed.namespace
         && (listed.v6only.is_none() || listed.v6only == known.v6only)
         && (listed.device.is_none() || listed.device == known.device)
-        && (listed.container.is_none() || listed.container == known.container)
-        && process
+        && (listed.container.is_none() || known.container.is_none() || listed.container == known.container)
+}
+
+/// Transport, address and port.
+pub const fn place(listener: &Listener) -> (Transport, IpAddr, u16) {
+    (listener.transport, canonical(listener.address), listener.port)
 }
 
 fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Option<u32>) {

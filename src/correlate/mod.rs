@@ -3,7 +3,8 @@
 //! [`correlate`] is the whole of it, for `audit` and for the offline command alike; [`findings_only`] is what a plain
 //! scan gets, which does not judge. All of it is pure.
 //!
-//! - [`join`]: which host report is of which scanned address.
+//! - [`merge`]: which views are of one machine; listings beside the machine's own word.
+//! - [`join`]: which machine is at which scanned address.
 //! - [`machine`]: the views of one machine put together.
 //! - [`takes`]: what a socket takes.
 //! - [`lookup`], [`scope`]: what the sweep says about an endpoint.
@@ -26,6 +27,7 @@ pub mod join;
 pub mod judging;
 pub mod lookup;
 pub mod machine;
+pub mod merge;
 pub mod remarks;
 pub mod rules;
 pub mod scope;

@@ -102,6 +102,11 @@ pub fn presence(socket: Socket<'_>) -> Option<String> {
         Presence::Steady => None,
         Presence::Started => Some(format!("{} started during the sweep", words::bound(socket.listener))),
         Presence::Stopped => Some(format!("{} stopped during the sweep", words::bound(socket.listener))),
+        Presence::Listed(source) => Some(format!(
+            "{} is in the {} listing and not in the machine's own report: it was not there when one of the two was taken",
+            words::bound(socket.listener),
+            source.as_str()
+        )),
     }
 }
 

@@ -75,6 +75,9 @@ pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
     };
     describe_publications(&mut judgement, takers, inside.answer.is_some());
     judgement = super::by_rules::settle(look, inside, judgement);
+    if takers.taking.first().is_some_and(|taking| taking.socket.presence != Presence::Steady) {
+        judgement.confidence = judgement.confidence.min(Confidence::Likely);
+    }
     let mut published = takers.published.iter().chain(&takers.published_loopback);
     judgement.published = published.next().map(|publication| publication.port.container_port);
     judgement.listener = judgement.listener.or_else(|| listener_of(takers));

@@ -23,6 +23,7 @@ impl Ruleset {
 /// matches closed: what is in those comes from iptables-save, the handles from nft, by position.
 pub fn merge(nft: Ruleset, dump: &FirewallDump) -> Ruleset {
     let mut ruleset = nft;
+    name_devices(&mut ruleset, dump);
     let mut catalogue = match dump.ipset.as_deref().map(ipset::read) {
         None => Catalogue::default(),
         Some(Ok(catalogue)) => catalogue,
@@ -54,6 +55,21 @@ pub fn merge(nft: Ruleset, dump: &FirewallDump) -> Ruleset {
         ruleset.unread.push(format!("{backend}: not read{families}"));
     }
     ruleset
+}
+
+/// Interfaces of chains at ingress, where nft did not print them.
+fn name_devices(ruleset: &mut Ruleset, dump: &FirewallDump) {
+    for table in &mut ruleset.tables {
+        let place = title(table);
+        for chain in &mut table.chains {
+            if let Some(base) = &mut chain.base
+                && base.devices.is_empty()
+                && let Some(devices) = dump.nft_devices.get(&format!("{place} {}", chain.name))
+            {
+                base.devices.clone_from(devices);
+            }
+        }
+    }
 }
 
 /// Puts a table of iptables-save in place of what nft shows of it.

@@ -4,7 +4,7 @@ use super::lookup::Found;
 use super::packet::{Device, Packet, Port, Protocol, Tracking, number};
 use super::routing::{Flow, LO, Router};
 use super::rules::Rules;
-use super::ruleset::{Datum, ElementData, Expression, Field, Match, Pattern, SetReference};
+use super::ruleset::{Datum, ElementData, Expression, Family, Field, Match, Pattern, SetReference};
 use super::value::{Truth, Value, compare, scalar};
 use crate::model::Transport;
 
@@ -140,7 +140,8 @@ impl<'a> Scene<'a> {
             return value.map_or_else(|| Value::Unknown(format!("{field:?}, which a rule sets")), Value::Number);
         }
         let ipv6 = packet.is_ipv6();
-        let tracked = matches!(packet.tracking, Tracking::New { .. });
+        let of_bridges = self.rules.ruleset.tables.get(self.table).is_some_and(|table| table.family == Family::Bridge);
+        let tracked = matches!(packet.tracking, Tracking::New { .. } | Tracking::Related { .. });
         let of_connection = |value: Value<'a>| if tracked { value } else { Value::Missing };
         let unknown = |what: &str| Value::Unknown(what.to_owned());
         match field {
@@ -148,6 +149,9 @@ impl<'a> Scene<'a> {
             Field::OutputInterface => device(&packet.output, "the output interface"),
             Field::PhysicalInput => device(&packet.physical_input, "the input bridge port"),
             Field::PhysicalOutput => device(&packet.physical_output, "the output bridge port"),
+            // Only the family `bridge` knows them (nft_meta_bridge.c), and may see a frame for another host.
+            Field::InputBridge | Field::OutputBridge if of_bridges => unknown("the bridge"),
+            Field::PacketType if of_bridges => unknown("whom the frame is addressed to"),
             Field::InputBridge | Field::OutputBridge => Value::Missing,
             Field::IsBridged => match packet.bridged {
                 Some(bridged) => Value::Number(u128::from(bridged)),
@@ -194,17 +198,24 @@ impl<'a> Scene<'a> {
                 Tracking::Before => STATE_INVALID,
                 Tracking::Untracked => STATE_UNTRACKED,
                 Tracking::New { .. } => STATE_NEW,
+                Tracking::Related { .. } => STATE_RELATED,
             }),
             Field::ConnectionStatus => match packet.tracking {
-                Tracking::New { status, .. } => Value::Number(status.into()),
+                Tracking::New { status, .. } | Tracking::Related { status, .. } => Value::Number(status.into()),
                 _ => Value::Missing,
             },
             Field::ConnectionMark => match packet.tracking {
-                Tracking::New { mark: Some(mark), .. } => Value::Number(mark.into()),
-                Tracking::New { mark: None, .. } => unknown("the connection's mark"),
+                Tracking::New { mark: Some(mark), .. } | Tracking::Related { mark: Some(mark), .. } => {
+                    Value::Number(mark.into())
+                }
+                Tracking::New { mark: None, .. } | Tracking::Related { mark: None, .. } => {
+                    unknown("the connection's mark")
+                }
                 _ => Value::Missing,
             },
-            Field::ConnectionDirection => of_connection(Value::Number(0)),
+            Field::ConnectionDirection => {
+                of_connection(Value::Number(u128::from(matches!(packet.tracking, Tracking::Related { .. }))))
+            }
             Field::OriginalSource => of_connection(Value::Number(number(packet.original.source))),
             Field::OriginalDestination => of_connection(Value::Number(number(packet.original.destination))),
             Field::OriginalSourcePort => of_connection(match packet.original.source_port {
@@ -213,6 +224,11 @@ impl<'a> Scene<'a> {
             }),
             Field::OriginalDestinationPort => of_connection(Value::Number(packet.original.destination_port.into())),
             Field::OriginalProtocol => of_connection(Value::Number(packet.protocol.number(ipv6).into())),
+            Field::ReplySource | Field::ReplyDestination | Field::ReplySourcePort | Field::ReplyDestinationPort
+                if matches!(packet.tracking, Tracking::Related { .. }) =>
+            {
+                unknown("the refused connection's other direction")
+            }
             Field::ReplySource => of_connection(Value::Number(number(packet.destination))),
             Field::ReplyDestination => of_connection(if packet.source_unknown {
                 unknown("the address that the source is translated to")
@@ -236,7 +252,8 @@ impl<'a> Scene<'a> {
                         source: packet.destination,
                         destination: packet.source,
                         input: Some(LO),
-                        output: Some(input),
+                        // RT6_LOOKUP_F_IFACE (nft_fib_ipv6.c).
+                        output: is_link_local(packet.source).then_some(input),
                         mark: if field == Field::FibSourceInterfaceByMark { packet.mark } else { Some(0) },
                     },
                     input,
@@ -279,6 +296,10 @@ impl<'a> Scene<'a> {
     }
 }
 
+const fn is_link_local(address: std::net::IpAddr) -> bool {
+    matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 fn datum(datum: &Datum) -> Value<'_> {
     match datum {
         Datum::Number(number) => Value::Number(*number),
@@ -314,6 +335,7 @@ fn port<'a>(protocol: Protocol, wanted: Option<Transport>, port: Port, what: &st
 
 /// Bits of nft's `ct state` (nf_conntrack_common.h, NF_CT_STATE_BIT).
 const STATE_INVALID: u128 = 1;
+const STATE_RELATED: u128 = 4;
 const STATE_NEW: u128 = 8;
 const STATE_UNTRACKED: u128 = 64;
 const SYN: u8 = 0x02;

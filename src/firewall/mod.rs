@@ -9,7 +9,7 @@
 //!   ([`index`], [`lookup`]), after [`loops`] that no kernel takes were cut out.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
-//! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between; [`host_path`]:
+//! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between, over its bridges, and a refusal's way back; [`host_path`]:
 //!   on into the namespace behind, and the answer with its trace.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
 //! - [`nft`], [`iptables`], [`ipset`]: readers of what `nft -j list ruleset`, iptables-save and ipset print.
@@ -18,10 +18,13 @@
 //! Values are three-valued: an expression that the model does not know makes the answer `unknown` where the answer
 //! depends on it, never a guess.
 
+mod answer;
+mod bridge;
 pub mod dump;
 pub mod evaluate;
 pub mod fields;
 pub mod fix;
+mod hook;
 pub mod host_path;
 pub mod index;
 pub mod ipset;

@@ -121,11 +121,16 @@ pub enum Tracking {
         /// `None`: not known.
         mark: Option<u32>,
     },
+    /// An answer about a connection: an ICMP error, or the reset of a rule.
+    Related { status: u32, mark: Option<u32> },
 }
 
 /// IPS_SRC_NAT and IPS_DST_NAT of nf_conntrack_common.h.
 pub const STATUS_SOURCE_NAT: u32 = 0x10;
 pub const STATUS_DESTINATION_NAT: u32 = 0x20;
+/// IPS_SRC_NAT_DONE and IPS_DST_NAT_DONE: it is decided whether and how to translate.
+pub const STATUS_SOURCE_NAT_DONE: u32 = 0x80;
+pub const STATUS_DESTINATION_NAT_DONE: u32 = 0x100;
 
 /// An interface name on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]

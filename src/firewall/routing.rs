@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::packet::{address, number};
+use super::packet::{Packet, address, number};
 use super::ruleset::Reject;
 use crate::model::NetworkState;
 use crate::model::network::{Interface, PolicyRule, Route, RouteKind};
@@ -117,6 +117,35 @@ impl Router {
     /// Whether the address is one of this namespace's.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.interfaces.values().flat_map(|interface| &interface.addresses).any(|own| own.address == address)
+    }
+
+    /// Whether sender and destination of the packet are both on the link of this interface: the frame is addressed to the
+    /// destination.
+    pub fn is_neighbour_on(&self, interface: &str, packet: &Packet) -> bool {
+        self.is_on_link_of(interface, packet.source) && self.is_on_link_of(interface, packet.destination)
+    }
+
+    /// Whether an address of another host is within one of the interface's prefixes.
+    pub fn is_on_link_of(&self, interface: &str, address: IpAddr) -> bool {
+        let addresses = self.interfaces.get(interface).map_or(&[][..], |interface| &interface.addresses);
+        let within = addresses.iter().any(|own| {
+            own.address.is_ipv6() == address.is_ipv6() && mask(own.address, own.prefix) == mask(address, own.prefix)
+        });
+        within && !self.is_own(address)
+    }
+
+    pub fn is_port_of(&self, interface: &str, bridge: &str) -> bool {
+        self.interfaces.get(interface).is_some_and(|port| port.master.as_deref() == Some(bridge))
+    }
+
+    /// Whether br_netfilter hands what a bridge sees to the IP hooks; without the module there are no such settings.
+    /// `None`: not known.
+    pub fn bridge_calls_ip(&self, ipv6: bool) -> Option<bool> {
+        if self.sysctls.is_empty() {
+            return None;
+        }
+        let name = if ipv6 { "bridge.bridge-nf-call-ip6tables" } else { "bridge.bridge-nf-call-iptables" };
+        Some(self.sysctl(name).unwrap_or(0) != 0)
     }
 
     /// The interface that has the address.
@@ -546,7 +575,13 @@ impl Router {
             return Err("the routes, which the report lacks".to_owned());
         }
         match self.lookup(back) {
-            Lookup::Found(routes) => Ok(routes[0].kind == RouteKind::Unicast),
+            Lookup::Found(routes) if routes[0].kind != RouteKind::Unicast => Ok(false),
+            Lookup::Found(routes) => match routes.iter().any(|route| route.interface.as_deref() == Some(input)) {
+                false if routes[0].multipath && routes.len() == 1 => {
+                    Err(format!("all next hops of the route to {}", back.destination))
+                }
+                returns => Ok(returns),
+            },
             Lookup::Unknown(what) => Err(what),
             _ => Ok(false),
         }

@@ -29,8 +29,13 @@ pub struct Rules {
     ipsets: HashMap<String, SetIndex>,
     /// By address of the shared set.
     anonymous: HashMap<usize, SetIndex>,
-    /// Sorted by priority; the order of the dump where priorities are alike.
+    /// Sorted by priority; the later one of the dump first where priorities are alike.
     hooks: HashMap<(Hook, bool), Vec<ChainId>>,
+    /// The same, of the family `bridge`.
+    bridge_hooks: HashMap<Hook, Vec<ChainId>>,
+    /// Some rule turns connection tracking on (nf_ct_netns_get), for IPv4 and for IPv6; without any, whether something else
+    /// does is not known.
+    tracks: [bool; 2],
 }
 
 impl Rules {
@@ -43,6 +48,8 @@ impl Rules {
             ipsets: ruleset.ipsets.iter().map(|(name, set)| (name.clone(), SetIndex::new(set))).collect(),
             anonymous: HashMap::new(),
             hooks: HashMap::new(),
+            bridge_hooks: HashMap::new(),
+            tracks: [false; 2],
             ruleset: Ruleset::default(),
         };
         for (at, table) in ruleset.tables.iter().enumerate() {
@@ -53,7 +60,10 @@ impl Rules {
                 rules.add_chain(&ruleset, table, chain, id);
             }
         }
-        for list in rules.hooks.values_mut() {
+        for list in rules.hooks.values_mut().chain(rules.bridge_hooks.values_mut()) {
+            // Of equal priority, the one that was hooked in last comes first (nf_hook_entries_grow), and tables are listed in
+            // the order in which they were made.
+            list.reverse();
             list.sort_by_key(|id| priority(&ruleset.tables[id.table].chains[id.chain]));
         }
         rules.ruleset = ruleset;
@@ -70,6 +80,10 @@ impl Rules {
             self.indexes.insert(id, index);
         }
         for statement in chain.rules.iter().flat_map(|rule| &rule.statements) {
+            for ipv6 in [false, true] {
+                let on = is_asked(table.family, ipv6) && turns_tracking_on(statement, ipv6);
+                self.tracks[usize::from(ipv6)] |= on;
+            }
             anonymous_sets(statement, &mut |set| {
                 self.anonymous.entry(key(set)).or_insert_with(|| SetIndex::new(set));
             });
@@ -77,6 +91,9 @@ impl Rules {
         if let Some(base) = &chain.base
             && table.dormant != Some(true)
         {
+            if table.family == Family::Bridge {
+                self.bridge_hooks.entry(base.hook).or_default().push(id);
+            }
             for ipv6 in [false, true] {
                 if is_asked(table.family, ipv6) {
                     self.hooks.entry((base.hook, ipv6)).or_default().push(id);
@@ -105,6 +122,16 @@ impl Rules {
     /// Base chains of a hook that see packets of the family, in their order.
     pub fn base_chains(&self, hook: Hook, ipv6: bool) -> &[ChainId] {
         self.hooks.get(&(hook, ipv6)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether connection tracking is certainly on for a family.
+    pub fn tracks(&self, ipv6: bool) -> bool {
+        self.tracks[usize::from(ipv6)]
+    }
+
+    /// Base chains of the family `bridge` at a hook, in their order.
+    pub fn bridge_chains(&self, hook: Hook) -> &[ChainId] {
+        self.bridge_hooks.get(&hook).map_or(&[], Vec::as_slice)
     }
 
     /// A set with its index, as a rule of `table` names it.
@@ -156,6 +183,37 @@ const fn is_asked(family: Family, ipv6: bool) -> bool {
         Family::Ip => !ipv6,
         Family::Ip6 => ipv6,
         Family::Arp | Family::Bridge => false,
+    }
+}
+
+fn turns_tracking_on(statement: &Statement, ipv6: bool) -> bool {
+    let asks = |matching: &Match| of_connection(&matching.left);
+    match statement {
+        Statement::Match(matching) => asks(matching),
+        Statement::AnyOf(matches) | Statement::NoneOf(matches) => matches.iter().any(asks),
+        Statement::VerdictMap { key, .. } => of_connection(key),
+        Statement::SetMark(value) | Statement::SetField { value, .. } => of_connection(value),
+        // Of one family, even in a table of both (nft_nat_init).
+        Statement::DestinationNat(to) | Statement::SourceNat(to) => match &to.to {
+            TranslationTarget::Address(address) | TranslationTarget::Range(address, _) => address.is_ipv6() == ipv6,
+            TranslationTarget::Unchanged | TranslationTarget::Computed(_) => false,
+        },
+        Statement::Redirect(_) | Statement::Masquerade(_) | Statement::SetConnectionMark(_) => true,
+        _ => false,
+    }
+}
+
+fn of_connection(expression: &Expression) -> bool {
+    match expression {
+        Expression::Field(field) => field.is_of_connection(),
+        Expression::And(one, other)
+        | Expression::Or(one, other)
+        | Expression::Xor(one, other)
+        | Expression::ShiftLeft(one, other)
+        | Expression::ShiftRight(one, other) => of_connection(one) || of_connection(other),
+        Expression::Concatenation(parts) => parts.iter().any(of_connection),
+        Expression::Map { key, .. } => of_connection(key),
+        Expression::Value(_) | Expression::Unknown(_) => false,
     }
 }
 

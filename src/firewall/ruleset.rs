@@ -307,6 +307,28 @@ pub enum Field {
     RoutingRealm,
 }
 
+impl Field {
+    /// What connection tracking tells.
+    pub const fn is_of_connection(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionState
+                | Self::ConnectionStatus
+                | Self::ConnectionMark
+                | Self::ConnectionDirection
+                | Self::OriginalSource
+                | Self::OriginalDestination
+                | Self::OriginalSourcePort
+                | Self::OriginalDestinationPort
+                | Self::OriginalProtocol
+                | Self::ReplySource
+                | Self::ReplyDestination
+                | Self::ReplySourcePort
+                | Self::ReplyDestinationPort
+        )
+    }
+}
+
 /// A value: numbers in host order (addresses too: 198.18.0.1 is 0xc6120001), or an interface name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Datum {

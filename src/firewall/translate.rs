@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fields::Scene;
-use super::packet::{Device, Packet, Port, STATUS_DESTINATION_NAT, STATUS_SOURCE_NAT, Tracking, address as address_of};
+use super::packet::{
+    Device, Packet, Port, STATUS_DESTINATION_NAT, STATUS_DESTINATION_NAT_DONE, STATUS_SOURCE_NAT,
+    STATUS_SOURCE_NAT_DONE, Tracking, address as address_of,
+};
 use super::ruleset::{Expression, Hook, Ports, Statement, Translation, TranslationTarget};
 use super::value::Value;
 
@@ -21,13 +24,27 @@ pub enum Translated {
 
 /// Applies a NAT statement to a packet that is tracked and not yet translated at this hook.
 pub fn apply<'a>(statement: &'a Statement, scene: &Scene<'a>, hook: Hook, packet: &mut Packet) -> Translated {
-    match statement {
+    let to = |packet: &Packet| (packet.destination, packet.destination_port);
+    let from = |packet: &Packet| (packet.source, packet.source_port);
+    let (was_to, was_from) = (to(packet), from(packet));
+    let translated = match statement {
         Statement::DestinationNat(to) => destination(to, scene, packet),
         Statement::Redirect(ports) => redirect(ports, scene, hook, packet),
         Statement::SourceNat(to) => source(to, scene, packet),
         Statement::Masquerade(ports) => masquerade(ports, scene, packet),
         _ => Translated::Missing,
+    };
+    if translated == Translated::Done {
+        // nf_nat_setup_info: a translation to what is there already decides, and is none in `ct status`.
+        let (done, changed, bit) = match statement {
+            Statement::DestinationNat(_) | Statement::Redirect(_) => {
+                (STATUS_DESTINATION_NAT_DONE, to(packet) != was_to, STATUS_DESTINATION_NAT)
+            }
+            _ => (STATUS_SOURCE_NAT_DONE, packet.source_unknown || from(packet) != was_from, STATUS_SOURCE_NAT),
+        };
+        mark(packet, if changed { done | bit } else { done });
     }
+    translated
 }
 
 fn destination<'a>(to: &'a Translation, scene: &Scene<'a>, packet: &mut Packet) -> Translated {
@@ -44,7 +61,6 @@ fn destination<'a>(to: &'a Translation, scene: &Scene<'a>, packet: &mut Packet) 
     if let Some(port) = target.port {
         set_port(&mut packet.destination_port, port);
     }
-    mark(packet, STATUS_DESTINATION_NAT);
     Translated::Done
 }
 
@@ -70,7 +86,6 @@ fn redirect<'a>(ports: &'a Ports, scene: &Scene<'a>, hook: Hook, packet: &mut Pa
     if let Some(port) = port {
         set_port(&mut packet.destination_port, port);
     }
-    mark(packet, STATUS_DESTINATION_NAT);
     Translated::Done
 }
 
@@ -93,7 +108,6 @@ fn source<'a>(to: &'a Translation, scene: &Scene<'a>, packet: &mut Packet) -> Tr
         Err(Translated::Unknown(_)) => packet.source_unknown = true,
         Err(other) => return other,
     }
-    mark(packet, STATUS_SOURCE_NAT);
     Translated::Done
 }
 
@@ -114,7 +128,6 @@ fn masquerade<'a>(ports: &'a Ports, scene: &Scene<'a>, packet: &mut Packet) -> T
         Ok(None) => {}
         Err(_) => set_port(&mut packet.source_port, None),
     }
-    mark(packet, STATUS_SOURCE_NAT);
     Translated::Done
 }
 
@@ -195,8 +208,8 @@ fn set_port(of: &mut Port, to: Option<u16>) {
     }
 }
 
-fn mark(packet: &mut Packet, bit: u32) {
+fn mark(packet: &mut Packet, bits: u32) {
     if let Tracking::New { status, .. } = &mut packet.tracking {
-        *status |= bit;
+        *status |= bits;
     }
 }

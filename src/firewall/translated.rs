@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use super::packet::address;
 use super::rules::{ChainId, Rules, table_name};
 use super::ruleset::{
-    ChainKind, Datum, ElementData, Expression, Field, Hook, Match, Operator, Pattern, Rule, SetReference, Statement,
-    Verdict,
+    ChainKind, Datum, ElementData, Expression, Field, Hook, Match, Operator, Pattern, Ports, Rule, SetReference,
+    Statement, Translation, TranslationTarget, Verdict,
 };
-use crate::model::Transport;
 use crate::model::path::Translated;
+use crate::model::{PortRanges, Transport};
 
-/// All ports that a nat rule on the way in translates, sorted, each once.
+/// All destinations that a nat rule on the way in translates, sorted, each once.
 pub fn destinations(rules: &Rules) -> Vec<Translated> {
     let mut gatherer = Gatherer { rules, found: Vec::new() };
     for ipv6 in [false, true] {
@@ -26,12 +26,14 @@ pub fn destinations(rules: &Rules) -> Vec<Translated> {
         }
     }
     let mut found = gatherer.found;
-    found.sort_by(|one, other| {
-        let key = |one: &Translated| (one.port, one.address, one.transport);
-        key(one).cmp(&key(other)).then_with(|| one.rule.cmp(&other.rule))
-    });
+    found.sort_by_cached_key(|one| (first_port(&one.ports), one.clone()));
     found.dedup();
     found
+}
+
+fn first_port(ports: &str) -> u16 {
+    let digits = ports.split(|other: char| !other.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or_default()
 }
 
 /// What the rules on the way to a translation ask for.
@@ -39,7 +41,10 @@ pub fn destinations(rules: &Rules) -> Vec<Translated> {
 struct Conditions {
     transport: Option<Transport>,
     address: Option<IpAddr>,
-    ports: Vec<u16>,
+    /// `None`: no rule names a port. Empty: one does in a way that this cannot tell.
+    ports: Option<PortRanges>,
+    /// The rule that names it.
+    named_by: Option<String>,
 }
 
 /// Walks the chains and keeps what it finds.
@@ -48,67 +53,159 @@ struct Gatherer<'a> {
     found: Vec<Translated>,
 }
 
-impl Gatherer<'_> {
+impl<'a> Gatherer<'a> {
     fn chain(&mut self, id: ChainId, so_far: &Conditions, depth: usize) {
         if depth > DEEPEST || self.found.len() > MOST {
             return;
         }
         let rules = self.rules;
         for rule in &rules.chain(id).rules {
+            let reader = Reader { rules, id, rule };
             let mut conditions = so_far.clone();
             for statement in &rule.statements {
                 match statement {
-                    Statement::Match(matching) => narrow(&mut conditions, matching),
+                    Statement::Match(matching) => reader.narrow(&mut conditions, matching),
                     Statement::Jump(name) | Statement::Goto(name) => {
                         if let Some(next) = rules.find(id.table, name) {
                             self.chain(next, &conditions, depth + 1);
                         }
                     }
                     Statement::VerdictMap { key, map } => {
-                        for (name, conditions) in verdicts(rules, id, (key, map), &conditions) {
+                        for (name, conditions) in reader.verdicts(key, map, &conditions) {
                             if let Some(next) = rules.find(id.table, name) {
                                 self.chain(next, &conditions, depth + 1);
                             }
                         }
                     }
-                    Statement::DestinationNat(_) | Statement::Redirect(_) => self.add(id, rule, &conditions),
+                    Statement::DestinationNat(to) => self.found.extend(reader.translations(to, &conditions)),
+                    Statement::Redirect(ports) => {
+                        let to = Translation { ports: ports.clone(), ..Translation::default() };
+                        self.found.extend(reader.translations(&to, &conditions));
+                    }
                     _ => {}
                 }
             }
         }
     }
+}
 
-    fn add(&mut self, id: ChainId, rule: &Rule, conditions: &Conditions) {
-        let place = format!("{} {}", table_name(self.rules.table(id)), self.rules.chain(id).name);
+/// Reads one rule.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    rules: &'a Rules,
+    id: ChainId,
+    rule: &'a Rule,
+}
+
+impl<'a> Reader<'a> {
+    fn text(self) -> String {
+        let place = format!("{} {}", table_name(self.rules.table(self.id)), self.rules.chain(self.id).name);
+        let rule = self.rule;
         let handle = rule.handle.map_or_else(|| format!("rule {}", rule.number), |handle| format!("handle {handle}"));
-        let text = format!("{place} {handle}: {}", rule.text);
-        let Conditions { transport, address, ports } = conditions;
-        let of_port = |&port| Translated { transport: *transport, address: *address, port, rule: text.clone() };
-        self.found.extend(ports.iter().map(of_port));
+        format!("{place} {handle}: {}", rule.text)
     }
-}
 
-fn narrow(conditions: &mut Conditions, matching: &Match) {
-    let (Expression::Field(field), Operator::Equal) = (&matching.left, matching.operator) else { return };
-    field_is(conditions, *field, &matching.right);
-}
+    fn narrow(self, conditions: &mut Conditions, matching: &Match) {
+        let (Expression::Field(field), Operator::Equal) = (&matching.left, matching.operator) else { return };
+        self.field_is(conditions, *field, &matching.right);
+    }
 
-fn field_is(conditions: &mut Conditions, field: Field, pattern: &Pattern) {
-    match field {
-        Field::DestinationPort(transport) => {
-            conditions.transport = transport.or(conditions.transport);
-            conditions.ports = ports(pattern);
+    fn field_is(self, conditions: &mut Conditions, field: Field, pattern: &Pattern) {
+        match field {
+            Field::DestinationPort(transport) => {
+                conditions.transport = transport.or(conditions.transport);
+                conditions.ports = Some(PortRanges::from_ranges(self.ports(pattern)));
+                conditions.named_by = Some(self.text());
+            }
+            Field::TransportProtocol | Field::IpProtocol | Field::Ip6NextHeader => {
+                conditions.transport = match pattern {
+                    Pattern::Exactly(Datum::Number(6)) => Some(Transport::Tcp),
+                    Pattern::Exactly(Datum::Number(17)) => Some(Transport::Udp),
+                    _ => conditions.transport,
+                };
+            }
+            Field::IpDestination => conditions.address = exact(pattern, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+            Field::Ip6Destination => conditions.address = exact(pattern, IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
+            _ => {}
         }
-        Field::TransportProtocol | Field::IpProtocol | Field::Ip6NextHeader => {
-            conditions.transport = match pattern {
-                Pattern::Exactly(Datum::Number(6)) => Some(Transport::Tcp),
-                Pattern::Exactly(Datum::Number(17)) => Some(Transport::Udp),
-                _ => conditions.transport,
+    }
+
+    fn ports(self, pattern: &Pattern) -> Vec<(u16, u16)> {
+        let number = |number: u128| u16::try_from(number).ok();
+        match pattern {
+            Pattern::Exactly(Datum::Number(port)) => number(*port).map(|port| (port, port)).into_iter().collect(),
+            Pattern::Range(first, last) => number(*first).zip(number(*last)).into_iter().collect(),
+            Pattern::Set(reference) => {
+                let set = self.rules.set(self.id.table, reference);
+                let elements = set.iter().flat_map(|(set, _)| &set.elements);
+                elements.flat_map(|element| self.ports(&element.key)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A translation, or one for each element of the map that it asks for the target.
+    fn translations(self, to: &Translation, conditions: &Conditions) -> Vec<Translated> {
+        let ((TranslationTarget::Computed(Expression::Map { key, map }), _)
+        | (_, Ports::Computed(Expression::Map { key, map }))) = (&to.to, &to.ports)
+        else {
+            return self.translated(target(to), conditions).into_iter().collect();
+        };
+        let Some((set, _)) = self.rules.set(self.id.table, map) else {
+            return self.translated(COMPUTED.to_owned(), conditions).into_iter().collect();
+        };
+        let address = !matches!(to.to, TranslationTarget::Unchanged | TranslationTarget::Address(_));
+        let with_target = set.elements.iter().filter_map(|element| Some((element, element.data.as_ref()?)));
+        let of = |(element, data): (&super::ruleset::Element, &ElementData)| {
+            let conditions = self.element(key, &element.key, conditions);
+            let to = match (mapped(data, address), &to.to) {
+                (port, TranslationTarget::Address(address)) => format!("{address}{port}"),
+                (mapped, _) => mapped,
             };
+            self.translated(to, &conditions)
+        };
+        with_target.take(MOST).filter_map(of).collect()
+    }
+
+    fn translated(self, to: String, conditions: &Conditions) -> Option<Translated> {
+        let Conditions { transport, address, ports, named_by } = conditions.clone();
+        let ports = ports.map_or_else(|| "1-65535".to_owned(), |ports| ports.to_string());
+        let rule = self.text();
+        let named_by = named_by.filter(|other| *other != rule);
+        // Named in a way that this cannot tell.
+        (!ports.is_empty()).then_some(Translated { transport, address, ports, to, rule, named_by })
+    }
+
+    /// The conditions with what an element of a map adds.
+    fn element(self, key: &Expression, pattern: &Pattern, so_far: &Conditions) -> Conditions {
+        let fields: Vec<&Expression> = match key {
+            Expression::Concatenation(parts) => parts.iter().collect(),
+            one => vec![one],
+        };
+        let parts: Vec<&Pattern> = match pattern {
+            Pattern::Concatenation(parts) => parts.iter().collect(),
+            one => vec![one],
+        };
+        let mut conditions = so_far.clone();
+        for (field, pattern) in fields.iter().zip(parts) {
+            if let Expression::Field(field) = field {
+                self.field_is(&mut conditions, *field, pattern);
+            }
         }
-        Field::IpDestination => conditions.address = exact(pattern, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
-        Field::Ip6Destination => conditions.address = exact(pattern, IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
-        _ => {}
+        conditions
+    }
+
+    /// The chains that a verdict map leads to, each with what its element asks for, as kube-proxy's nft mode writes it:
+    /// `ip daddr . meta l4proto . th dport vmap @service-ips`.
+    fn verdicts(self, key: &Expression, map: &'a SetReference, so_far: &Conditions) -> Vec<(&'a str, Conditions)> {
+        let Some((set, _)) = self.rules.set(self.id.table, map) else { return Vec::new() };
+        let chain = |element: &'a super::ruleset::Element| match &element.data {
+            Some(ElementData::Verdict(Verdict::Jump(name) | Verdict::Goto(name))) => {
+                Some((name.as_str(), self.element(key, &element.key, so_far)))
+            }
+            _ => None,
+        };
+        set.elements.iter().filter_map(chain).collect()
     }
 }
 
@@ -120,51 +217,45 @@ fn exact(pattern: &Pattern, like: IpAddr) -> Option<IpAddr> {
     }
 }
 
-fn ports(pattern: &Pattern) -> Vec<u16> {
-    match pattern {
-        Pattern::Exactly(Datum::Number(port)) => u16::try_from(*port).into_iter().collect(),
-        Pattern::Range(first, last) => match (u16::try_from(*first), u16::try_from(*last)) {
-            (Ok(first), Ok(last)) if usize::from(last.saturating_sub(first)) < MOST => (first..=last).collect(),
-            _ => Vec::new(),
-        },
-        Pattern::Set(SetReference::Anonymous(set)) => {
-            set.elements.iter().flat_map(|element| ports(&element.key)).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// The chains that a verdict map leads to, each with what its element asks for, as kube-proxy's nft mode writes it:
-/// `ip daddr . meta l4proto . th dport vmap @service-ips`.
-fn verdicts<'a>(
-    rules: &'a Rules,
-    id: ChainId,
-    (key, map): (&Expression, &'a SetReference),
-    so_far: &Conditions,
-) -> Vec<(&'a str, Conditions)> {
-    let Some((set, _)) = rules.set(id.table, map) else { return Vec::new() };
-    let fields: Vec<&Expression> = match key {
-        Expression::Concatenation(parts) => parts.iter().collect(),
-        one => vec![one],
+fn target(to: &Translation) -> String {
+    let ports = match &to.ports {
+        Ports::Unchanged => String::new(),
+        Ports::Exactly(port) => format!(":{port}"),
+        Ports::Range(first, last) => format!(":{first}-{last}"),
+        Ports::Computed(_) => format!(" port {COMPUTED}"),
     };
-    let mut found = Vec::new();
-    for element in &set.elements {
-        let Some(ElementData::Verdict(Verdict::Jump(name) | Verdict::Goto(name))) = &element.data else { continue };
-        let parts: Vec<&Pattern> = match &element.key {
-            Pattern::Concatenation(parts) => parts.iter().collect(),
-            one => vec![one],
-        };
-        let mut conditions = so_far.clone();
-        for (field, pattern) in fields.iter().zip(parts) {
-            if let Expression::Field(field) = field {
-                field_is(&mut conditions, *field, pattern);
-            }
-        }
-        found.push((name.as_str(), conditions));
+    match &to.to {
+        TranslationTarget::Unchanged if ports.is_empty() => "the host itself".to_owned(),
+        TranslationTarget::Unchanged => ports,
+        TranslationTarget::Address(address) if address.is_ipv6() && !ports.is_empty() => format!("[{address}]{ports}"),
+        TranslationTarget::Address(address) => format!("{address}{ports}"),
+        TranslationTarget::Range(first, last) => format!("{first}-{last}{ports}"),
+        TranslationTarget::Computed(_) => COMPUTED.to_owned(),
     }
-    found
 }
 
+/// What a map's element leads to: an address, with a port perhaps; or a port alone.
+fn mapped(data: &ElementData, address: bool) -> String {
+    match data {
+        ElementData::Values(values) => match values[..] {
+            [Datum::Number(number)] if address => number_text(number),
+            [Datum::Number(port)] => format!(":{port}"),
+            [Datum::Number(host), Datum::Number(port)] => format!("{}:{port}", number_text(host)),
+            _ => COMPUTED.to_owned(),
+        },
+        ElementData::Pattern(_) | ElementData::Verdict(_) => COMPUTED.to_owned(),
+    }
+}
+
+/// The address that a number of a map's data is: IPv4 as far as it may be.
+fn number_text(number: u128) -> String {
+    match u32::try_from(number) {
+        Ok(number) => std::net::Ipv4Addr::from_bits(number).to_string(),
+        Err(_) => std::net::Ipv6Addr::from_bits(number).to_string(),
+    }
+}
+
+const COMPUTED: &str = "by a map";
 const DEEPEST: usize = 16;
 /// More are not listed one by one.
 const MOST: usize = 4096;

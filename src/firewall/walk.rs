@@ -1,10 +1,10 @@
 //! The walk of one packet through one namespace: hook by hook, chain by chain, and the routing decision between.
 
-use super::evaluate::{Assumption, End, Ended, Evaluation, Step, Way, join};
-use super::packet::{Device, Packet, Question, STATUS_DESTINATION_NAT, STATUS_SOURCE_NAT, Tracking};
-use super::routing::{Decision, Flow, Router};
-use super::rules::{ChainId, Rules, kind, priority};
-use super::ruleset::{ChainKind, Hook, Reject};
+use super::evaluate::{Assumption, End, Ended, Step, Way, join};
+use super::packet::{Device, Packet, Question, Tracking};
+use super::routing::{Decision, Flow, LO, Router};
+use super::rules::Rules;
+use super::ruleset::{Hook, Reject};
 
 /// The rules and routes of one namespace.
 #[derive(Debug)]
@@ -49,19 +49,34 @@ pub struct Routing {
 }
 
 /// Ways that go on, and those that ended.
-type Passed = (Vec<Way>, Vec<Walked>);
+pub(super) type Passed = (Vec<Way>, Vec<Walked>);
 
 impl NamespaceWalk {
     /// All ways that the packet of `question` may take, coming in by `input`.
     pub fn walk(&self, question: &Question, input: Device) -> Vec<Walked> {
         let way = Way { packet: Packet::new(question, input), steps: Vec::new(), assumed: Vec::new() };
-        let (ways, mut ended) = self.hook(Hook::Ingress, vec![way], Nat::Yes);
-        let (ways, dropped) = self.hook(Hook::Prerouting, ways, Nat::Yes);
-        ended.extend(dropped);
+        let ways = match self.bridge_of(&way.packet.input) {
+            Some(bridge) => self.over_bridge(way, &bridge),
+            None => self.by_link(way),
+        };
+        ways.into_iter().flat_map(|walked| self.answered(walked)).collect()
+    }
+
+    fn by_link(&self, way: Way) -> Vec<Walked> {
+        let (ways, mut found) = self.hook(Hook::Ingress, vec![way], Nat::Yes);
+        let (arriving, refused): (Vec<Way>, Vec<Way>) =
+            ways.into_iter().partition(|way| !is_loopback_of_ipv6(&way.packet));
+        found.extend(refused.into_iter().map(|way| {
+            let reason = format!("martian: {} to {} by a link", way.packet.source, way.packet.destination);
+            let routing = Routing { after: way.steps.len(), reason, action: "drop".to_owned(), decides: true };
+            ended(way, Finish::Dropped, Some(routing))
+        }));
+        let (ways, dropped) = self.hook(Hook::Prerouting, arriving, Nat::Yes);
+        found.extend(dropped);
         for way in ways {
-            ended.extend(self.route(way));
+            found.extend(self.route(way));
         }
-        ended
+        found
     }
 
     /// INPUT's answer for the packet as if there were no NAT and every earlier hook let it pass.
@@ -91,7 +106,7 @@ impl NamespaceWalk {
         join(accepted.chain(refused).collect())
     }
 
-    fn route(&self, way: Way) -> Vec<Walked> {
+    pub(super) fn route(&self, way: Way) -> Vec<Walked> {
         let packet = &way.packet;
         if packet.proxied.is_some() {
             return self.input(way, "a transparent proxy rule takes it".to_owned());
@@ -157,7 +172,12 @@ impl NamespaceWalk {
                 });
                 way.packet.output = Device::Name(interface.as_str().into());
                 let (ways, stopped) = self.hook(Hook::Forward, vec![way], Nat::Yes);
-                let (ways, dropped) = self.hook(Hook::Postrouting, ways, Nat::Yes);
+                let (mut ways, mut dropped) = self.hook(Hook::Postrouting, ways, Nat::Yes);
+                if self.bridge_of(&Device::Name(interface.as_str().into())).is_some() {
+                    let (passed, more) = self.out_by_bridge(ways);
+                    ways = passed;
+                    dropped.extend(more);
+                }
                 let passed = ways
                     .into_iter()
                     .map(|way| ended(way, Finish::Forwarded { interface: interface.clone() }, routing.clone()));
@@ -179,128 +199,21 @@ impl NamespaceWalk {
         let passed = ways.into_iter().map(|way| ended(way, Finish::Local, routing.clone()));
         passed.chain(stopped.into_iter().map(|walked| Walked { routing: routing.clone(), ..walked })).collect()
     }
-
-    /// One hook over all ways: its base chains by priority, connection tracking and NAT at theirs.
-    fn hook(&self, hook: Hook, ways: Vec<Way>, nat: Nat) -> Passed {
-        let Some(first) = ways.first() else { return (Vec::new(), Vec::new()) };
-        let chains = self.rules.base_chains(hook, first.packet.is_ipv6());
-        let mut stages: Vec<(i32, Stage)> = Vec::new();
-        let mut nat_chains = Vec::new();
-        for &id in chains {
-            let chain = self.rules.chain(id);
-            if kind(chain) == Some(ChainKind::Nat) {
-                nat_chains.push(id);
-            } else {
-                stages.push((priority(chain), Stage::Chain(id)));
-            }
-        }
-        if hook == Hook::Prerouting {
-            stages.push((CONNTRACK, Stage::Track));
-        }
-        if !nat_chains.is_empty() && nat == Nat::Yes {
-            // All nat chains of a hook run where the kernel's own NAT is hooked in, in the order of their priorities
-            // (nf_nat_inet_fn).
-            let place = if matches!(hook, Hook::Prerouting | Hook::Output) { DESTINATION_NAT } else { SOURCE_NAT };
-            stages.push((place, Stage::Nat(nat_chains)));
-        }
-        stages.sort_by_key(|(priority, _)| *priority);
-        let mut open = ways;
-        let mut stopped = Vec::new();
-        for (_, stage) in stages {
-            let mut passed: Vec<Ended> = Vec::new();
-            for way in open {
-                match &stage {
-                    Stage::Track => passed.push((End::Accept, tracked(way))),
-                    Stage::Chain(id) => passed.extend(self.chain(hook, *id, way, nat)),
-                    Stage::Nat(chains) => passed.extend(self.nat(hook, chains, way)),
-                }
-            }
-            let joined = join(passed);
-            open = Vec::new();
-            for (end, way) in joined {
-                match end {
-                    End::Accept => open.push(way),
-                    End::Drop => stopped.push(ended(way, Finish::Dropped, None)),
-                    End::Reject(kind) => stopped.push(ended(way, Finish::Rejected(kind), None)),
-                    End::Unknown(what) => stopped.push(ended(way, Finish::Unknown(what), None)),
-                }
-            }
-        }
-        (open, stopped)
-    }
-
-    fn chain(&self, hook: Hook, id: ChainId, way: Way, nat: Nat) -> Vec<Ended> {
-        let devices = self.rules.chain(id).base.as_ref().map_or(&[][..], |base| base.devices.as_slice());
-        if hook == Hook::Ingress {
-            match &way.packet.input {
-                Device::Name(input) if devices.iter().any(|device| **device == **input) => {}
-                Device::Unknown => return vec![(End::Unknown("the input interface".to_owned()), way)],
-                _ => return vec![(End::Accept, way)],
-            }
-        }
-        let without_nat = nat == Nat::No;
-        let evaluation = Evaluation { rules: &self.rules, router: &self.router, hook, base: id, without_nat };
-        if self.rules.table(id).dormant.is_some() {
-            return evaluation.run(way);
-        }
-        let what = format!("whether table {} is dormant", super::rules::table_name(self.rules.table(id)));
-        let mut dormant = way.clone();
-        dormant.assumed.push((what.clone(), true));
-        let mut awake = way;
-        awake.assumed.push((what, false));
-        let mut found = evaluation.run(awake);
-        found.push((End::Accept, dormant));
-        found
-    }
-
-    /// The first chain that translates ends it; only tracked packets are asked.
-    fn nat(&self, hook: Hook, chains: &[ChainId], way: Way) -> Vec<Ended> {
-        if !matches!(way.packet.tracking, Tracking::New { .. }) {
-            return vec![(End::Accept, way)];
-        }
-        let bit =
-            if matches!(hook, Hook::Prerouting | Hook::Output) { STATUS_DESTINATION_NAT } else { STATUS_SOURCE_NAT };
-        let mut open = vec![way];
-        let mut done = Vec::new();
-        for &id in chains {
-            let mut next = Vec::new();
-            for way in open {
-                for (end, way) in self.chain(hook, id, way, Nat::Yes) {
-                    let translated = matches!(way.packet.tracking, Tracking::New { status, .. } if status & bit != 0);
-                    if end == End::Accept && !translated { next.push(way) } else { done.push((end, way)) }
-                }
-            }
-            open = next;
-        }
-        done.extend(open.into_iter().map(|way| (End::Accept, way)));
-        done
-    }
 }
 
+/// Whether rules that translate are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nat {
+pub(super) enum Nat {
     Yes,
     No,
 }
 
-enum Stage {
-    Chain(ChainId),
-    Track,
-    Nat(Vec<ChainId>),
+/// ip6_rcv_core: no packet of a link has the loopback address, whatever prerouting would make of it.
+pub(super) fn is_loopback_of_ipv6(packet: &Packet) -> bool {
+    let own = matches!(&packet.input, Device::Name(name) if **name == *LO);
+    packet.is_ipv6() && !own && (packet.source.is_loopback() || packet.destination.is_loopback())
 }
 
-fn tracked(mut way: Way) -> Way {
-    if way.packet.tracking == Tracking::Before {
-        way.packet.tracking = Tracking::New { status: 0, mark: Some(0) };
-    }
-    way
-}
-
-fn ended(way: Way, finish: Finish, routing: Option<Routing>) -> Walked {
+pub(super) fn ended(way: Way, finish: Finish, routing: Option<Routing>) -> Walked {
     Walked { finish, packet: way.packet, steps: way.steps, routing, assumed: way.assumed }
 }
-
-/// NF_IP_PRI_CONNTRACK, NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC (linux/netfilter_ipv4.h); the IPv6 ones are the same.
-const CONNTRACK: i32 = -200;
-const DESTINATION_NAT: i32 = -100;
-const SOURCE_NAT: i32 = 100;

@@ -217,23 +217,22 @@ fn shown(inodes: &[u64]) -> String {
 
 /// Finds the processes that hold the sockets, and looks at them and at some of each other namespace.
 fn owners(table: ProcessTable, collected: &mut Collected) {
-    let wanted: HashSet<u64> = collected
-        .visited
-        .iter()
-        .filter_map(|visited| visited.view.as_ref())
-        .flat_map(|view| {
-            let sockets = view.sockets.iter().map(|socket| socket.inode);
-            sockets.chain(view.raw.iter().map(|socket| socket.inode))
-        })
-        .filter(|inode| *inode != 0)
-        .collect();
+    // The sockets by their namespaces.
+    let mut wanted: HashMap<u64, u64> = HashMap::new();
+    for visited in &collected.visited {
+        let Some(view) = &visited.view else { continue };
+        let inodes = view.sockets.iter().map(|one| one.inode).chain(view.raw.iter().map(|one| one.inode));
+        wanted.extend(inodes.filter(|inode| *inode != 0).map(|inode| (inode, visited.inode)));
+    }
     collected.hidden_descriptors = table.hidden_descriptors;
     let mut holders = table.holders;
-    holders.retain(|inode, _| wanted.contains(inode));
-    // A socket that was opened after /proc was read has no holder yet.
-    if holders.len() < wanted.len() {
-        for (inode, found) in processes::survey().holders {
-            if wanted.contains(&inode) {
+    holders.retain(|inode, _| wanted.contains_key(inode));
+    // A socket that was opened after /proc was read has no holder yet: a process of its namespace has it, or a new one.
+    let open: HashSet<u64> =
+        wanted.iter().filter(|(inode, _)| !holders.contains_key(inode)).map(|(_, namespace)| *namespace).collect();
+    if !open.is_empty() {
+        for (inode, found) in processes::holders_again(&collected.namespaces, |namespace| open.contains(&namespace)) {
+            if wanted.contains_key(&inode) {
                 holders.entry(inode).or_insert(found);
             }
         }
@@ -255,12 +254,16 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
         collected.socket_units = state_files::socket_units();
     }
     // After the look, so that a process that came by a dead one's pid is not taken for it.
+    let mut sockets: HashMap<u32, Vec<(u32, u64)>> = HashMap::new();
+    for (inode, found) in &holders {
+        for (pid, fd) in found {
+            sockets.entry(*pid).or_default().push((*fd, *inode));
+        }
+    }
+    sockets.retain(|pid, sockets| processes::still_holds(*pid, sockets));
     for (inode, found) in holders {
-        let mut pids: Vec<u32> = found
-            .into_iter()
-            .filter(|(pid, fd)| processes::still_holds(*pid, *fd, inode))
-            .map(|(pid, _)| pid)
-            .collect();
+        let mut pids: Vec<u32> =
+            found.into_iter().map(|(pid, _)| pid).filter(|pid| sockets.contains_key(pid)).collect();
         pids.sort_unstable();
         pids.dedup();
         if !pids.is_empty() {

@@ -51,8 +51,10 @@ pub fn survey() -> ProcessTable {
         if let Ok(inode) = inode_of(&root.join("ns/mnt"), "mnt") {
             table.mount_namespaces.entry(inode).or_insert(pid);
         }
-        if let (Ok(main), Ok(tasks)) = (main, numbers(&root.join("task"))) {
-            for task in tasks.into_iter().filter(|task| *task != pid) {
+        if let Ok(main) = main
+            && has_threads(&root.join("task"))
+        {
+            for task in numbers(&root.join("task")).unwrap_or_default().into_iter().filter(|task| *task != pid) {
                 let door = root.join(format!("task/{task}/ns/net"));
                 if let Ok(inode) = namespace(&door)
                     && inode != main
@@ -75,6 +77,24 @@ pub fn survey() -> ProcessTable {
     let inhabited: HashSet<u64> = table.namespaces.values().copied().collect();
     table.side_doors = beside.into_iter().filter(|(inode, _)| !inhabited.contains(inode)).collect();
     table
+}
+
+/// Looks for holders once more: in the processes that `wanted` names and in those that `table` does not know.
+pub fn holders_again(table: &BTreeMap<u32, u64>, wanted: impl Fn(u64) -> bool) -> HashMap<u64, Vec<(u32, u32)>> {
+    let mut again = ProcessTable::default();
+    for pid in numbers(Path::new("/proc")).unwrap_or_default() {
+        if table.get(&pid).is_none_or(|namespace| wanted(*namespace)) {
+            for fd in numbers(&PathBuf::from(format!("/proc/{pid}/fd"))).unwrap_or_default() {
+                descriptor(pid, fd, &mut again, &mut BTreeMap::new());
+            }
+        }
+    }
+    again.holders
+}
+
+/// The folder of the threads has a link to itself, one to its parent, and one a thread.
+fn has_threads(tasks: &Path) -> bool {
+    rustix::fs::stat(tasks).is_ok_and(|status| status.st_nlink != 3)
 }
 
 /// Whether the descriptor could be looked at, or is gone.
@@ -191,10 +211,13 @@ pub fn children(pid: u32) -> Vec<u32> {
     tasks.into_iter().flat_map(of).collect()
 }
 
-/// Whether a holder still has the socket: its pid may have become another process's meanwhile.
-pub fn still_holds(pid: u32, fd: u32, inode: u64) -> bool {
-    fs::read_link(format!("/proc/{pid}/fd/{fd}"))
-        .is_ok_and(|target| proc_text::link_inode(target.as_os_str().as_bytes(), "socket") == Some(inode))
+/// Whether a process is still the one that held these sockets (descriptor, inode): its pid may have become another's
+/// meanwhile. One of them is proof.
+pub fn still_holds(pid: u32, sockets: &[(u32, u64)]) -> bool {
+    sockets.iter().any(|(fd, inode)| {
+        fs::read_link(format!("/proc/{pid}/fd/{fd}"))
+            .is_ok_and(|target| proc_text::link_inode(target.as_os_str().as_bytes(), "socket") == Some(*inode))
+    })
 }
 
 /// The network namespace that a link of /proc names.
@@ -235,12 +258,18 @@ mod tests {
         assert_eq!(table.namespaces.get(&own).copied(), namespace(Path::new("/proc/self/ns/net")).ok());
         let fd = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&listener)).unwrap();
         let (inode, _) = table.holders.iter().find(|(_, holders)| holders.contains(&(own, fd))).unwrap();
-        assert!(still_holds(own, fd, *inode));
+        assert!(still_holds(own, &[(fd + 1000, *inode), (fd, *inode)]));
         let process = look_at(own).unwrap();
         assert_eq!(process.uid, Some(rustix::process::geteuid().as_raw()));
         assert!(process.exe.unwrap().ends_with(&process.name));
+        // The test's own thread is one beside the main one.
+        assert!(has_threads(Path::new("/proc/self/task")));
+        let again = holders_again(&table.namespaces, |namespace| table.namespaces.get(&own) == Some(&namespace));
+        assert!(again[inode].contains(&(own, fd)));
+        let none = holders_again(&table.namespaces, |_| false);
+        assert!(!none.get(inode).is_some_and(|holders| holders.contains(&(own, fd))));
         drop(listener);
-        assert!(!still_holds(own, fd, *inode));
+        assert!(!still_holds(own, &[(fd, *inode)]));
         assert_eq!(look_at(u32::MAX), None);
         let lines = command_lines(vec![own, u32::MAX], Duration::from_secs(5));
         assert_eq!(lines.len(), 1);

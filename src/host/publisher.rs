@@ -52,10 +52,12 @@ pub fn helper(name: &str, cmdline: &[u8]) -> Option<Helper> {
         // `lxd forkproxy -- LISTEN_PID LISTEN_FD tcp:0.0.0.0:80 CONNECT_PID CONNECT_FD tcp:127.0.0.1:8080 …`
         _ if words.get(1) == Some(&"forkproxy") => {
             let rest: Vec<&str> = words[2..].iter().copied().filter(|word| *word != "--").collect();
-            let (outer, inner) = (endpoint(rest.get(2)?)?, endpoint(rest.get(5)?)?);
-            let same = outer.0 == inner.0;
-            let ports = if same { vec![(outer.0, outer.1, inner.1)] } else { Vec::new() };
-            Some(Helper { behind: Behind::Process(rest.get(3)?.parse().ok()?), ports })
+            // LXD before 4.0 gave no descriptors.
+            let (listen, pid, connect) = if rest.get(1)?.contains(':') { (1, 2, 3) } else { (2, 3, 5) };
+            Some(Helper {
+                behind: Behind::Process(rest.get(pid)?.parse().ok()?),
+                ports: proxied(rest.get(listen)?, rest.get(connect)?).unwrap_or_default(),
+            })
         }
         _ => None,
     }
@@ -68,15 +70,29 @@ fn target(word: &str) -> Option<Behind> {
     word.parse().ok().filter(|pid| *pid > 0).map(Behind::Process)
 }
 
-/// `tcp:0.0.0.0:80`, `udp:[::]:53`.
-fn endpoint(text: &str) -> Option<(Transport, u16)> {
+/// The ports of a proxy device from what it listens on to what it connects to, where both are ports: one for one, or all
+/// of them to one.
+fn proxied(listen: &str, connect: &str) -> Option<Vec<(Transport, u16, u16)>> {
+    let ((transport, outer), (other, inner)) = (endpoint(listen)?, endpoint(connect)?);
+    let inner: Vec<u16> = match inner[..] {
+        [one] => vec![one; outer.len()],
+        _ => inner,
+    };
+    let fits = transport == other && outer.len() == inner.len();
+    fits.then(|| outer.into_iter().zip(inner).map(|(outer, inner)| (transport, outer, inner)).collect())
+}
+
+/// `tcp:0.0.0.0:80`, `udp:[::]:53`, `tcp:0.0.0.0:80,443,8000-8010`.
+fn endpoint(text: &str) -> Option<(Transport, Vec<u16>)> {
     let (transport, rest) = text.split_once(':')?;
     let transport = match transport {
         "tcp" => Transport::Tcp,
         "udp" => Transport::Udp,
         _ => return None,
     };
-    Some((transport, rest.rsplit(':').next()?.parse().ok()?))
+    let ranges: Option<Vec<(u16, u16)>> = rest.rsplit(':').next()?.split(',').map(range).collect();
+    let ports: Vec<u16> = ranges?.into_iter().flat_map(|(low, high)| low..=high).take(MOST_PORTS).collect();
+    Some((transport, ports))
 }
 
 /// `-t 8080-8081:80-81`, `-t 127.0.0.1/8080:80`, `-u 53`.
@@ -153,6 +169,18 @@ mod tests {
         let line = "/usr/bin/lxd forkproxy -- 1234 3 tcp:0.0.0.0:8080 5678 4 tcp:127.0.0.1:80 /log /pid 0 0 0 0";
         let helper = read("lxd", line).unwrap();
         assert_eq!((helper.behind, helper.ports), (Behind::Process(5678), vec![(Transport::Tcp, 8080, 80)]));
+        let line = "incusd forkproxy -- 1234 3 tcp:0.0.0.0:80,8000-8001 5678 4 tcp:127.0.0.1:81-83 /log /pid 0 0 0 0";
+        let ports = read("incusd", line).unwrap().ports;
+        assert_eq!(ports, [(Transport::Tcp, 80, 81), (Transport::Tcp, 8000, 82), (Transport::Tcp, 8001, 83)]);
+        let line = "incusd forkproxy -- 1 3 udp:[::]:5000-5001 5678 4 udp:[::1]:53 /log /pid 0 0 0 0";
+        assert_eq!(read("incusd", line).unwrap().ports, [(Transport::Udp, 5000, 53), (Transport::Udp, 5001, 53)]);
+        let old = "lxd forkproxy 1234 tcp:0.0.0.0:8080 5678 tcp:127.0.0.1:80 /log /pid";
+        let helper = read("lxd", old).unwrap();
+        assert_eq!((helper.behind, helper.ports), (Behind::Process(5678), vec![(Transport::Tcp, 8080, 80)]));
+        // To a socket file: the container is known all the same.
+        let line = "lxd forkproxy -- 1234 3 tcp:0.0.0.0:8080 5678 4 unix:/run/web.sock /log /pid 0 0 0 0";
+        let helper = read("lxd", line).unwrap();
+        assert_eq!((helper.behind, helper.ports), (Behind::Process(5678), vec![]));
         assert_eq!(behind("rootlessport", "rootlessport"), Some(Behind::Child));
     }
 
@@ -162,7 +190,7 @@ mod tests {
             ("nginx", "nginx -c /etc/nginx.conf"),
             ("lxd", "lxd --group lxd"),
             ("lxd", "lxd forkproxy -- 1 2"),
-            ("lxd", "lxd forkproxy -- 1 2 unix:/a 5 6 tcp:127.0.0.1:1"),
+            ("lxd", "lxd forkproxy -- 1 2 unix:/a web 6 tcp:127.0.0.1:1"),
             ("pasta", "pasta"),
             ("conmon", ""),
         ] {

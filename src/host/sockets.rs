@@ -6,7 +6,9 @@
 
 use std::net::IpAddr;
 
-use super::network::wire::{AF_INET, AF_INET6, address as ip_address, attribute, attributes, be16_at, u16_at, u32_at};
+use super::network::wire::{
+    AF_INET, AF_INET6, AF_UNSPEC, address as ip_address, attribute, attributes, be16_at, u16_at, u32_at,
+};
 use crate::model::Transport;
 use crate::model::host_report::{AcceptQueue, RawKind};
 
@@ -52,6 +54,10 @@ pub const QUESTIONS: [Question; 7] = [
     Question { name: "packet", family: AF_PACKET, protocol: 0, states: 0 },
 ];
 
+/// The first two of [`QUESTIONS`] as one, in the older form (TCPDIAG_GETSOCK), which knows no family. The kernel goes over
+/// the listeners of all namespaces in every dump: with hundreds of namespaces once is enough.
+pub const TCP_AT_ONCE: Question = Question { name: "tcp", family: AF_UNSPEC, protocol: IPPROTO_TCP, states: LISTEN };
+
 /// One dump of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -71,8 +77,18 @@ pub struct Found {
 }
 
 impl Question {
-    /// Body of the request: `struct inet_diag_req_v2` or `struct packet_diag_req`.
+    /// Kind of the request and of its answers.
+    pub const fn kind(self) -> u16 {
+        if self.family == AF_UNSPEC { TCPDIAG_GETSOCK } else { SOCK_DIAG_BY_FAMILY }
+    }
+
+    /// Body of the request: `struct inet_diag_req_v2`, `struct inet_diag_req` or `struct packet_diag_req`.
     pub fn request(self) -> Vec<u8> {
+        if self.family == AF_UNSPEC {
+            let mut body = vec![0; OLD_INET_REQUEST];
+            body[52..56].copy_from_slice(&self.states.to_ne_bytes());
+            return body;
+        }
         if self.family == AF_PACKET {
             let mut body = vec![0; PACKET_REQUEST];
             body[0] = AF_PACKET;
@@ -99,10 +115,13 @@ impl Question {
     fn socket(self, body: &[u8]) -> Option<KernelSocket> {
         let transport = if self.protocol == IPPROTO_TCP { Transport::Tcp } else { Transport::Udp };
         let (port, peer) = (be16_at(body, 4)?, be16_at(body, 6)?);
-        if *body.first()? != self.family || port == 0 || (transport == Transport::Udp && peer != 0) {
+        let family = *body.first()?;
+        let asked =
+            if self.family == AF_UNSPEC { [AF_INET, AF_INET6].contains(&family) } else { family == self.family };
+        if !asked || port == 0 || (transport == Transport::Udp && peer != 0) {
             return None;
         }
-        let bytes = if self.family == AF_INET { body.get(8..12)? } else { body.get(8..24)? };
+        let bytes = if family == AF_INET { body.get(8..12)? } else { body.get(8..24)? };
         let address = ip_address(bytes)?.to_canonical();
         let v6only =
             attribute(body.get(INET_ANSWER..)?, INET_DIAG_SKV6ONLY).and_then(|value| Some(*value.first()? != 0));
@@ -152,8 +171,8 @@ fn packet(body: &[u8]) -> Option<KernelRaw> {
     Some(KernelRaw { kind: RawKind::Packet, protocol, ipv6: false, interface, uid, inode })
 }
 
-/// SOCK_DIAG_BY_FAMILY: kind of the requests and of the answers.
-pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 
 const AF_PACKET: u8 = 17;
 const IPPROTO_TCP: u8 = 6;
@@ -163,6 +182,7 @@ const ESTABLISHED: u32 = 1 << 1;
 const CLOSE: u32 = 1 << 7;
 const LISTEN: u32 = 1 << 10;
 const INET_REQUEST: usize = 56;
+const OLD_INET_REQUEST: usize = 60;
 const INET_ANSWER: usize = 72;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 const PACKET_REQUEST: usize = 20;
@@ -216,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn the_older_form_answers_for_both_families() {
+        let mut found = Found::default();
+        TCP_AT_ONCE.read(&answer(AF_INET6, 7001, [0; 16], Some(1)), &mut found);
+        TCP_AT_ONCE.read(&answer(AF_INET, 80, [0; 16], None), &mut found);
+        TCP_AT_ONCE.read(&answer(77, 81, [0; 16], None), &mut found);
+        let shown: Vec<_> = found.sockets.iter().map(|one| (one.address.to_string(), one.port, one.v6only)).collect();
+        assert_eq!(shown, [("::".to_owned(), 7001, Some(true)), ("0.0.0.0".to_owned(), 80, None)]);
+    }
+
+    #[test]
     fn mapped_addresses_are_ipv4() {
         let mut mapped = [0; 16];
         mapped[10..].copy_from_slice(&[0xff, 0xff, 198, 18, 0, 1]);
@@ -226,7 +256,7 @@ mod tests {
 
     #[test]
     fn raw_and_packet_sockets() {
-        let packets = bodies(recorded!("packet"), SOCK_DIAG_BY_FAMILY);
+        let packets = bodies(recorded!("packet"), QUESTIONS[6].kind());
         let mut found = Found::default();
         packets.iter().for_each(|body| QUESTIONS[6].read(body, &mut found));
         // As IPv4 sockets are described; the kernel at hand has no raw_diag.
@@ -252,12 +282,14 @@ mod tests {
         assert_eq!(bytes[4..8], (1_u32 << 10).to_ne_bytes());
         assert_eq!(QUESTIONS[2].request()[4..8], (1_u32 << 7).to_ne_bytes());
         assert_eq!((QUESTIONS[6].request().len(), QUESTIONS[6].request()[0]), (20, 17));
+        let old = TCP_AT_ONCE.request();
+        assert_eq!((old.len(), &old[52..56], TCP_AT_ONCE.kind()), (60, &(1_u32 << 10).to_ne_bytes()[..], 18));
     }
 
     proptest! {
         #[test]
         fn any_answer_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            for question in QUESTIONS {
+            for question in QUESTIONS.into_iter().chain([TCP_AT_ONCE]) {
                 question.read(&bytes, &mut Found::default());
             }
         }

@@ -20,7 +20,7 @@ use super::network::kernel::Kernel;
 use super::network::wire;
 use super::network::{self, Filter, Missing};
 use super::peers::Told;
-use super::sockets::{Found, KernelRaw, QUESTIONS, Question, SOCK_DIAG_BY_FAMILY};
+use super::sockets::{Found, KernelRaw, QUESTIONS, Question, TCP_AT_ONCE};
 use super::{proc_text, processes};
 
 /// A namespace to visit.
@@ -248,7 +248,14 @@ fn look(limits: Limits) -> Result<View, VisitError> {
     let mut refused = Vec::new();
     match Kernel::open(NETLINK_SOCK_DIAG) {
         Ok(mut kernel) => {
-            for question in QUESTIONS {
+            let questions = match dump(&mut kernel, TCP_AT_ONCE) {
+                Ok(found) => {
+                    sockets = found;
+                    &QUESTIONS[2..]
+                }
+                Err(_) => &QUESTIONS[..],
+            };
+            for &question in questions {
                 match dump(&mut kernel, question) {
                     Ok(mut found) => {
                         sockets.sockets.append(&mut found.sockets);
@@ -285,7 +292,7 @@ fn look(limits: Limits) -> Result<View, VisitError> {
 
 fn dump(kernel: &mut Kernel, question: Question) -> std::io::Result<Found> {
     let mut found = Found::default();
-    kernel.dump(SOCK_DIAG_BY_FAMILY, &question.request(), |message| match message {
+    kernel.dump(question.kind(), &question.request(), |message| match message {
         Some((_, body)) => question.read(body, &mut found),
         None => found = Found::default(),
     })?;

@@ -76,11 +76,25 @@ impl Source {
         }
     }
 
+    /// Whether it is the output of a tool that shows sockets and nothing else, taken by hand: not the machine's own word for
+    /// everything in its namespace.
+    pub const fn is_listing(self) -> bool {
+        match self {
+            Self::Ss | Self::Netstat | Self::Lsof | Self::Osquery => true,
+            Self::Native | Self::Agentless => false,
+        }
+    }
+
     /// Whether the source looks into other network namespaces at all; a plain listing shows only its own.
     pub const fn sees_namespaces(self) -> bool {
         matches!(self, Self::Native)
     }
 }
+
+/// Ends [`Gap::settled_by`] where the machine's own word is enough, taken by any user.
+pub const OWN_WORD: &str = "`postern host` on the machine";
+/// Likewise, taken by root.
+pub const OWN_WORD_OF_ROOT: &str = "`postern host` on the machine, as root";
 
 /// With what rights the report was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

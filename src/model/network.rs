@@ -27,6 +27,10 @@ pub struct NetworkState {
     /// `ipv4.ip_local_reserved_ports`, `bridge.bridge-nf-call-iptables`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// Ports that the rules translate before any socket is asked: services that have no socket here. Worked out from
+    /// `firewall`, for the host's own namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub translated: Vec<super::path::Translated>,
     /// Names of BPF programs of the whole namespace, with where: `sk-lookup:dispatch`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bpf: Vec<String>,
@@ -161,6 +165,9 @@ pub struct FirewallDump {
     /// 1.0.6 prints garbage for flags in its JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nft_dormant: Vec<String>,
+    /// Interfaces of base chains at ingress and egress, by `FAMILY TABLE CHAIN`: nft 1.0.6 leaves them out of its JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nft_devices: BTreeMap<String, Vec<String>>,
     /// iptables-save and ip6tables-save, nft-backed and legacy; those that hold nothing are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub iptables: Vec<IptablesDump>,

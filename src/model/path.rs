@@ -25,15 +25,25 @@ pub trait PathModel: fmt::Debug {
     fn translated(&self) -> Vec<Translated>;
 }
 
-/// A destination that a rule translates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Destinations that a rule translates (DNAT, redirect).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Translated {
+    /// `null`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<super::Transport>,
-    /// `None`: any address of the host.
+    /// `null`: any that the other conditions of the rule allow, most often any of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub address: Option<IpAddr>,
-    pub port: u16,
-    /// The rule, with its table and chain.
+    /// `8080`, `9443-9444`; `1-65535` where no rule names a port.
+    pub ports: String,
+    /// `172.17.0.2:80`, `10.1.1.5` with the port kept, `:3128` on the host itself; `by a map` and the like.
+    pub to: String,
+    /// The rule that translates, with its table, chain and handle.
     pub rule: String,
+    /// The rule on the way to it that names the port, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_by: Option<String>,
 }
 
 /// What happens to the packet, and by which rules.

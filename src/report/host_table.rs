@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use super::escape;
 use super::layout::{BOLD, Columns, DIM, PLAIN, TableStyle};
 use super::table::owner_text;
+use crate::model::Transport;
 use crate::model::host_report::{AcceptQueue, HOST_NAMESPACE, HostReport, Listener, RawKind};
+use crate::model::path::Translated;
 
 /// Writes the whole report.
 pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
@@ -56,6 +58,7 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
             )?;
         }
     }
+    write_translated(report, style, to)?;
     if !report.gaps.is_empty() {
         writeln!(to, "{}", style.paint(BOLD, "COULD NOT KNOW"))?;
         for gap in &report.gaps {
@@ -70,6 +73,31 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
     }
     let servers = report.listeners.iter().filter(|listener| !listener.likely_client).count();
     writeln!(to, "{servers} listeners in {} namespaces", report.namespaces.len().max(1))
+}
+
+/// Ports that rules lead elsewhere, those of published ports aside.
+fn write_translated(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+    let own = report.namespaces.iter().find(|one| one.name == HOST_NAMESPACE);
+    let all = own.and_then(|one| one.network.as_ref()).map_or(&[][..], |network| &network.translated);
+    let is_published = |one: &&Translated| {
+        report.published.iter().any(|port| {
+            one.transport.is_none_or(|its| its == port.transport) && one.ports == port.host_port.to_string()
+        })
+    };
+    let mut rest = all.iter().filter(|one| !is_published(one)).peekable();
+    if rest.peek().is_some() {
+        writeln!(to, "{}", style.paint(BOLD, "ports that rules translate"))?;
+    }
+    for one in rest {
+        let address = one.address.map(|address| format!("{address} ")).unwrap_or_default();
+        let transport = one.transport.map_or("any", Transport::as_str);
+        let rule = one.named_by.as_ref().unwrap_or(&one.rule);
+        let ports = escape::text(&one.ports, 60);
+        let text =
+            format!("{address}{ports}/{transport} to {}: {}", escape::text(&one.to, 60), escape::text(rule, 400));
+        style.write_wrapped("  ", &text, to)?;
+    }
+    Ok(())
 }
 
 /// Sockets that see packets beside the ports, one line an owner.

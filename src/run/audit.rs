@@ -197,7 +197,7 @@ fn join(report: Report, inside: Inside, catalogue: &Catalogue, own: &[IpAddr]) -
 }
 
 /// The rules of a report, ready to be asked; `None` where it has none.
-fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
+pub(super) fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
     let has_rules = |namespace: &Namespace| {
         namespace.name == HOST_NAMESPACE && namespace.network.as_ref().is_some_and(|network| network.firewall.is_some())
     };

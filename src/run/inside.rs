@@ -12,7 +12,7 @@ use crate::cli::settings::{HostReportSource, ReportFrom};
 use crate::correlate::InsideView;
 use crate::host::remote::{Collector, RemoteSettings, SshDestination};
 use crate::host::{self, CollectSettings};
-use crate::model::host_report::HostReport;
+use crate::model::host_report::{HOST_NAMESPACE, HostReport};
 use crate::model::report::Gap;
 use crate::model::{PortRanges, Report, Transport};
 
@@ -53,7 +53,7 @@ impl Inside {
         for source in sources {
             let ReportFrom::File(path) = &source.from else { continue };
             let (name, text) = read_text(path)?;
-            let before = host::read(&name, &text).map_err(RunError::HostReport)?;
+            let before = with_translated(host::read(&name, &text).map_err(RunError::HostReport)?);
             views.push(View { joined: InsideView { before, after: None, address: source.address }, again: Again::No });
         }
         Ok(Self::Asked { views, gaps: Vec::new(), collector: None })
@@ -80,7 +80,7 @@ impl Inside {
             for (result, (address, destination)) in results.into_iter().zip(wanted) {
                 match result {
                     Ok(before) => views.push(View {
-                        joined: InsideView { before, after: None, address },
+                        joined: InsideView { before: with_translated(before), after: None, address },
                         again: Again::Remote(destination),
                     }),
                     Err(error) => {
@@ -157,9 +157,23 @@ impl Inside {
                 .filter(move |listener| listener.transport == transport && !listener.likely_client)
                 .map(|listener| listener.port);
             let published = view.joined.before.published.iter();
-            listening.chain(published.filter(move |port| port.transport == transport).map(|port| port.host_port))
+            let published = published.filter(move |port| port.transport == transport).map(|port| port.host_port);
+            listening.chain(published).chain(translated(&view.joined.before, transport))
         }))
     }
+}
+
+/// Ports that rules of the host translate at an address of its own. A rule for thousands of ports is no service; those
+/// are asked only where somebody asks for them.
+fn translated(report: &HostReport, transport: Transport) -> impl Iterator<Item = u16> + '_ {
+    let own = report.namespaces.iter().find(|one| one.name == HOST_NAMESPACE);
+    let translated = own.and_then(|one| one.network.as_ref()).into_iter().flat_map(|network| &network.translated);
+    let here = move |address: IpAddr| report.addresses.iter().any(|own| own.address == address);
+    translated
+        .filter(move |one| one.transport.is_none_or(|its| its == transport) && one.address.is_none_or(here))
+        .filter_map(|one| one.ports.parse::<PortRanges>().ok())
+        .filter(|ports| ports.len() <= MOST_TRANSLATED)
+        .flat_map(|ports| ports.iter().collect::<Vec<u16>>())
 }
 
 impl View {
@@ -181,7 +195,7 @@ pub async fn collect_remote(
     let mut results =
         remote.take_all(std::slice::from_ref(destination), identity::now(), &interrupt.flag()).await.into_iter();
     match results.next() {
-        Some(result) => result.map_err(|error| RunError::Collect(error.to_string())),
+        Some(result) => result.map(with_translated).map_err(|error| RunError::Collect(error.to_string())),
         None => Err(RunError::Collect(format!("nothing was asked of {destination}"))),
     }
 }
@@ -189,9 +203,24 @@ pub async fn collect_remote(
 /// This machine's own report, taken on a thread of its own: it enters namespaces.
 pub async fn collect() -> Result<HostReport, String> {
     let now = identity::now();
-    tokio::task::spawn_blocking(move || host::collect(&CollectSettings::from_environment(), now))
+    tokio::task::spawn_blocking(move || with_translated(host::collect(&CollectSettings::from_environment(), now)))
         .await
         .map_err(|panic| format!("the collector stopped by a fault of this program: {panic}"))
+}
+
+/// The report with the ports that its own rules translate: the reader of rules and the collector know nothing of each
+/// other.
+fn with_translated(mut report: HostReport) -> HostReport {
+    let own = |report: &HostReport| report.namespaces.iter().position(|one| one.name == HOST_NAMESPACE);
+    let Some(index) = own(&report) else { return report };
+    let lacks = report.namespaces[index].network.as_ref().is_some_and(|network| network.translated.is_empty());
+    if lacks && let Some(path) = super::audit::paths(&report) {
+        let translated = path.translated();
+        if let Some(network) = &mut report.namespaces[index].network {
+            network.translated = translated;
+        }
+    }
+    report
 }
 
 /// Reads a saved scan.
@@ -218,3 +247,6 @@ pub fn read_text(path: &Path) -> Result<(String, String), RunError> {
 pub fn addresses_of(report: &HostReport) -> Vec<IpAddr> {
     report.addresses.iter().map(|address| address.address).collect()
 }
+
+/// Ports of one rule that are taken for services.
+const MOST_TRANSLATED: usize = 64;

@@ -10,7 +10,9 @@
 )]
 
 mod engines;
+mod listings;
 mod plain;
+mod services;
 #[expect(dead_code, reason = "this target needs a part of it")]
 #[path = "../netns/support/mod.rs"]
 mod support;

@@ -93,8 +93,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(2);
 
 impl Link {
-    pub const ALL: [Self; 4] = [Self::Eth0, Self::Eth1, Self::C2, Self::C3];
-
     /// Hardware address of the far end from the host.
     const fn mac(self) -> Mac {
         let last = match self {
@@ -297,7 +295,7 @@ impl Raw {
             return Some(read_packet(&buffer[..length]).filter(|meaning| matches!(meaning, Meaning::Itself(_))));
         }
         // Raw IPv6 sockets leave the header out and tell the addresses beside it (RFC 3542).
-        let mut control = nix::cmsg_space!(nix::libc::in6_pktinfo);
+        let mut control = nix::cmsg_space!(libc::in6_pktinfo);
         let (length, source, destination) = {
             let mut parts = [IoSliceMut::new(buffer)];
             let message =

@@ -12,6 +12,7 @@ mod compare;
 mod fixed;
 mod generate;
 mod lab;
+mod mutation;
 mod regression;
 mod rules;
 mod run;

@@ -25,9 +25,9 @@ struct Tier {
 /// `tests/run --all` asks for the long one.
 fn tier() -> Tier {
     if std::env::var("POSTERN_ORACLE").is_ok_and(|tier| tier == "long") {
-        Tier { seeds: 3000, most: Duration::from_secs(3600), each_feature: 100 }
+        Tier { seeds: 6000, most: Duration::from_secs(3600), each_feature: 100 }
     } else {
-        Tier { seeds: 150, most: Duration::from_secs(40), each_feature: 0 }
+        Tier { seeds: 1000, most: Duration::from_secs(40), each_feature: 0 }
     }
 }
 
@@ -53,7 +53,7 @@ struct Difference {
     text: String,
 }
 
-const PROGRAMS: &[&str] =
+pub const PROGRAMS: &[&str] =
     &["ipset", "iptables-nft-restore", "ip6tables-nft-restore", "iptables-legacy-restore", "ip6tables-legacy-restore"];
 
 /// The kernel agrees with every definite answer.

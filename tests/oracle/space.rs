@@ -60,9 +60,3 @@ pub fn set(name: &str, value: &str) {
     let path = format!("/proc/sys/net/{}", name.replace('.', "/"));
     std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
 }
-
-/// A setting of the namespace that the calling thread is in, when it exists.
-pub fn setting(name: &str) -> Option<String> {
-    let path = format!("/proc/sys/net/{}", name.replace('.', "/"));
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-}

@@ -6,7 +6,9 @@ use super::error::command;
 use super::rows::Row;
 use crate::host::client;
 use crate::model::Transport;
-use crate::model::host_report::{HostReport, Listener, Namespace, Privileges, SCHEMA, Source};
+use crate::model::host_report::{
+    HostReport, Listener, Namespace, OWN_WORD, OWN_WORD_OF_ROOT, Privileges, SCHEMA, Source,
+};
 use crate::model::report::{Gap, Tool};
 
 /// Collects listeners and gaps; [`Draft::finish`] adds what every listing of this kind cannot show.
@@ -66,16 +68,17 @@ impl Draft {
 
     fn limits(&mut self) {
         let name = self.source.as_str();
-        let native = "`postern host` on the machine, as root";
+        let by_ss = format!("`ss -tulpn`, or {OWN_WORD}");
+        let by_root = format!("`{}` as root, or {OWN_WORD_OF_ROOT}", command(self.source));
         let mut gap = |what: String, cause: String, settled_by: &str| {
             self.gaps.push(Gap { what, cause, settled_by: settled_by.to_owned(), incomplete: false });
         };
-        gap(WHEN_AND_WHERE.to_owned(), format!("{name} does not say"), native);
+        gap(WHEN_AND_WHERE.to_owned(), format!("{name} does not say"), OWN_WORD_OF_ROOT);
         let others = match self.source {
             Source::Osquery => "osquery sees only the namespaces of processes that it may look into",
             _ => "the listing shows the namespace that it was taken in",
         };
-        gap("sockets in other network namespaces (containers)".to_owned(), others.to_owned(), native);
+        gap("sockets in other network namespaces (containers)".to_owned(), others.to_owned(), OWN_WORD_OF_ROOT);
         let wildcards: BTreeSet<u16> = self
             .listeners
             .iter()
@@ -85,8 +88,7 @@ impl Draft {
             .map(|listener| listener.port)
             .collect();
         if !wildcards.is_empty() {
-            let settled =
-                if self.source == Source::Ss { native } else { "`ss -tulpn`, or `postern host` on the machine" };
+            let settled = if self.source == Source::Ss { OWN_WORD } else { &by_ss };
             gap(
                 format!("whether the IPv6 sockets on port {} take IPv4 too", list(&wildcards)),
                 format!("{name} does not show v6-only"),
@@ -97,7 +99,7 @@ impl Draft {
             gap(
                 "which sockets are bound to one interface only (SO_BINDTODEVICE)".to_owned(),
                 format!("{name} does not show it"),
-                "`ss -tulpn`, or `postern host` on the machine",
+                &by_ss,
             );
         }
         let total = self.listeners.len();
@@ -106,7 +108,7 @@ impl Draft {
             gap(
                 format!("the names of the owners of {nameless} of {total} sockets"),
                 "only their pids are in the listing".to_owned(),
-                "a join with osquery's processes table (name, path), or `postern host` on the machine",
+                &format!("a join with osquery's processes table (name, path), or {OWN_WORD_OF_ROOT}"),
             );
         }
         let unowned = self.listeners.iter().filter(|one| one.pid.is_none() && one.process.is_none()).count();
@@ -114,7 +116,7 @@ impl Draft {
             gap(
                 format!("the owners of {unowned} of {total} sockets"),
                 format!("{name} did not name them: taken without root, or held by the kernel"),
-                &format!("`{}` as root", command(self.source)),
+                &by_root,
             );
         }
         // lsof goes by process and so leaves out, without a word, what belongs to processes it may not look into.
@@ -124,7 +126,7 @@ impl Draft {
                 gap(
                     "sockets of other users".to_owned(),
                     "every row is of one user: lsof was hardly run as root".to_owned(),
-                    &format!("`{}` as root", command(self.source)),
+                    &by_root,
                 );
             }
         }

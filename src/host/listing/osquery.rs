@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::error::ListingError;
 use crate::host::blank_listener;
 use crate::model::Transport;
-use crate::model::host_report::{HOST_NAMESPACE, HostReport, Listener, Namespace, Source};
+use crate::model::host_report::{HOST_NAMESPACE, HostReport, Listener, Namespace, OWN_WORD_OF_ROOT, Source};
 use crate::model::report::Gap;
 
 pub(super) fn parse(text: &str, name: &str) -> Result<HostReport, ListingError> {
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<HostReport, ListingError> 
         draft.gaps.push(Gap {
             what: "which network namespace is the host's own".to_owned(),
             cause: format!("osquery gives only numbers; the lowest, {inode}, was taken for it"),
-            settled_by: "`postern host` on the machine, as root".to_owned(),
+            settled_by: OWN_WORD_OF_ROOT.to_owned(),
             incomplete: false,
         });
     }

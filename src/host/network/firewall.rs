@@ -2,11 +2,13 @@
 //! says beforehand that there is something to print: with hundreds of namespaces most hold nothing.
 #![expect(clippy::disallowed_methods, reason = "reads /proc, looks at the clock")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER};
+use serde_json::{Value, json};
 
 use super::ipvs;
 use super::kernel::Kernel;
@@ -85,12 +87,18 @@ pub fn read(limit: Duration) -> Filter {
 fn read_nf_tables(tables: &[Table], deadline: Instant, dump: &mut FirewallDump, missing: &mut Vec<Missing>) -> bool {
     dump.nft_dormant =
         tables.iter().filter(|table| table.dormant).map(|table| format!("{} {}", table.family, table.name)).collect();
-    let text = tools::run(&[("nft", &[])], &["-j", "list", "ruleset"], deadline);
-    let value = text.and_then(|text| {
-        serde_json::from_str(&text).map_err(|error| ToolError::Failed("nft", format!("its output is no JSON: {error}")))
-    });
-    match value {
-        Ok(value) => dump.nft = Some(value),
+    // Only tables of these families have chains of interfaces. Without them the chains stay those of unknown interfaces.
+    if tables.iter().any(|table| ["inet", "netdev"].contains(&table.family)) {
+        dump.nft_devices = chain_devices().unwrap_or_default();
+    }
+    let whole = nft(&["ruleset"], deadline);
+    let ruleset = match whole {
+        // nft 1.0.6 ends in the middle of its JSON at a table that has flags.
+        Err(Unread::NoJson(_)) if !dump.nft_dormant.is_empty() => table_by_table(tables, deadline),
+        whole => whole,
+    };
+    match ruleset.map_err(ToolError::from) {
+        Ok(ruleset) => dump.nft = Some(ruleset),
         Err(error) => missing.push(unread("nft rules", &error, "the package `nftables` on that host")),
     }
     for family in FAMILIES.iter().filter(|family| tables.iter().any(|table| table.is_iptables(family.nft_family))) {
@@ -108,11 +116,56 @@ fn read_nf_tables(tables: &[Table], deadline: Instant, dump: &mut FirewallDump, 
     dump.nft.is_some() || !dump.iptables.is_empty()
 }
 
+/// What nft prints of each table that the kernel evaluates, as one ruleset. A table that cannot be read leaves none: what
+/// it would do with a packet could not be told.
+fn table_by_table(tables: &[Table], deadline: Instant) -> Result<Value, Unread> {
+    let mut objects = Vec::new();
+    for table in tables.iter().filter(|table| !table.dormant) {
+        if !nf_tables::is_plain(&table.name) {
+            let name = table.name.escape_debug();
+            return Err(Unread::NoJson(format!("a table's name is no word for it: `{name}`")));
+        }
+        let mut one = nft(&["table", table.family, &table.name], deadline)?;
+        let found = one["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let version_is_known = !objects.is_empty();
+        objects.extend(found.into_iter().filter(|object| !(version_is_known && object.get("metainfo").is_some())));
+    }
+    Ok(json!({ "nftables": objects }))
+}
+
+/// `nft -j list` of something.
+fn nft(what: &[&str], deadline: Instant) -> Result<Value, Unread> {
+    let text = tools::run(&[("nft", &[])], &[&["-j", "list"], what].concat(), deadline)?;
+    serde_json::from_str(&text).map_err(|error| Unread::NoJson(format!("its output is no JSON: {error}")))
+}
+
+/// Why there is no ruleset.
+#[derive(Debug)]
+enum Unread {
+    Tool(ToolError),
+    NoJson(String),
+}
+
+impl From<ToolError> for Unread {
+    fn from(error: ToolError) -> Self {
+        Self::Tool(error)
+    }
+}
+
+impl From<Unread> for ToolError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Tool(error) => error,
+            Unread::NoJson(cause) => Self::Failed("nft", cause),
+        }
+    }
+}
+
 /// Matches and targets of x_tables, which nft names but does not show.
-fn has_opaque_parts(ruleset: &serde_json::Value) -> bool {
+fn has_opaque_parts(ruleset: &Value) -> bool {
     match ruleset {
-        serde_json::Value::Object(map) => map.contains_key("xt") || map.values().any(has_opaque_parts),
-        serde_json::Value::Array(values) => values.iter().any(has_opaque_parts),
+        Value::Object(map) => map.contains_key("xt") || map.values().any(has_opaque_parts),
+        Value::Array(values) => values.iter().any(has_opaque_parts),
         _ => false,
     }
 }
@@ -130,6 +183,17 @@ fn tables() -> io::Result<Vec<Table>> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(Vec::new()),
         answer => answer.map(|()| tables),
     }
+}
+
+fn chain_devices() -> io::Result<BTreeMap<String, Vec<String>>> {
+    let mut kernel = Kernel::open(NETLINK_NETFILTER)?;
+    let mut devices = BTreeMap::new();
+    kernel.dump(nf_tables::GET_CHAIN, &nf_tables::REQUEST, |message| match message {
+        Some((nf_tables::NEW_CHAIN, body)) => devices.extend(nf_tables::chain_devices(body)),
+        Some(_) => {}
+        None => devices.clear(),
+    })?;
+    Ok(devices)
 }
 
 /// Whether x_tables has tables in this namespace. (Listing them with iptables would make them.)
@@ -231,9 +295,8 @@ mod tests {
     fn rules_that_need_sets_and_rules_that_nft_does_not_show() {
         assert!(mentions_sets("-A INPUT -m set --match-set blocked src -j DROP"));
         assert!(!mentions_sets("-A INPUT -p tcp -j DROP"));
-        let opaque =
-            serde_json::json!({"nftables": [{"rule": {"expr": [{"xt": {"type": "match", "name": "addrtype"}}]}}]});
+        let opaque = json!({"nftables": [{"rule": {"expr": [{"xt": {"type": "match", "name": "addrtype"}}]}}]});
         assert!(has_opaque_parts(&opaque));
-        assert!(!has_opaque_parts(&serde_json::json!({"nftables": [{"rule": {"expr": [{"drop": null}]}}]})));
+        assert!(!has_opaque_parts(&json!({"nftables": [{"rule": {"expr": [{"drop": null}]}}]})));
     }
 }

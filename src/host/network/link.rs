@@ -20,6 +20,9 @@ pub struct Link {
     pub lower_namespace: Option<u32>,
     /// Ids of XDP programs.
     pub xdp: Vec<u32>,
+    /// Settings of the interface with their values, by the names of /proc/sys/net: `ipv4`, `rp_filter`. Empty where the
+    /// kernel does not tell them.
+    pub settings: Vec<(&'static str, &'static str, u32)>,
 }
 
 /// Body of the request for all interfaces, without their counters.
@@ -40,6 +43,7 @@ pub fn link(body: &[u8]) -> Option<Link> {
             IFLA_LINK => link.lower = u32_at(value, 0).filter(|index| *index != 0),
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_LINKINFO => link.kind = attribute(value, IFLA_INFO_KIND).map(text),
+            IFLA_AF_SPEC => link.settings = settings(value),
             IFLA_LINK_NETNSID => link.lower_namespace = u32_at(value, 0),
             IFLA_XDP => {
                 // The general id, and those of each mode when several are attached.
@@ -54,6 +58,17 @@ pub fn link(body: &[u8]) -> Option<Link> {
         }
     }
     (!link.name.is_empty()).then_some(link)
+}
+
+/// The settings in IFLA_AF_SPEC: arrays by IPV4_DEVCONF_* of linux/ip.h, which count from one, and by DEVCONF_* of
+/// linux/ipv6.h. It is the same that /proc/sys/net shows, at a hundredth of the price where there are many
+/// namespaces: all of them share one table of names there.
+fn settings(families: &[u8]) -> Vec<(&'static str, &'static str, u32)> {
+    let four = attribute(families, u16::from(AF_INET)).and_then(|family| attribute(family, IFLA_INET_CONF));
+    let six = attribute(families, u16::from(AF_INET6)).and_then(|family| attribute(family, IFLA_INET6_CONF));
+    let of_four = |(name, index): &(&'static str, usize)| Some(("ipv4", *name, u32_at(four?, (*index - 1) * 4)?));
+    let of_six = |(name, index): &(&'static str, usize)| Some(("ipv6", *name, u32_at(six?, *index * 4)?));
+    IPV4_SETTINGS.iter().filter_map(of_four).chain(IPV6_SETTINGS.iter().filter_map(of_six)).collect()
 }
 
 /// Reads the body of RTM_NEWADDR: `struct ifaddrmsg` and attributes. Number of the interface, address, prefix length.
@@ -90,6 +105,18 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_CONF: u16 = 2;
+const IPV4_SETTINGS: [(&str, usize); 6] = [
+    ("accept_local", 23),
+    ("arp_ignore", 19),
+    ("forwarding", 1),
+    ("route_localnet", 26),
+    ("rp_filter", 8),
+    ("src_valid_mark", 24),
+];
+const IPV6_SETTINGS: [(&str, usize); 2] = [("disable_ipv6", 26), ("forwarding", 0)];
 const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFLA_LINK_NETNSID: u16 = 37;

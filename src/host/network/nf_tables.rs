@@ -1,7 +1,7 @@
 //! Which nf_tables tables there are (linux/netfilter/nf_tables.h, NFT_MSG_GETTABLE): one cheap question that says whether
-//! the tools have anything to print. Pure.
+//! the tools have anything to print. And which interfaces chains are hooked to, which nft 1.0.6 does not print. Pure.
 
-use super::wire::{AF_INET, AF_INET6, attribute, text};
+use super::wire::{AF_INET, AF_INET6, attribute, attributes, text};
 
 /// A table of nf_tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,17 +20,16 @@ impl Table {
     }
 }
 
+/// Whether nft takes a name as one word (its scanner's `string`). Whoever may make a table, in a namespace of his own even,
+/// gives it any name over netlink, and nft reads its arguments as commands.
+pub fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | '.'))
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '/' | '-' | '_' | '.'))
+}
+
 /// Reads the body of NFT_MSG_NEWTABLE: `struct nfgenmsg` and attributes.
 pub fn table(body: &[u8]) -> Option<Table> {
-    let family = match *body.first()? {
-        NFPROTO_INET => "inet",
-        AF_INET => "ip",
-        NFPROTO_ARP => "arp",
-        NFPROTO_NETDEV => "netdev",
-        NFPROTO_BRIDGE => "bridge",
-        AF_INET6 => "ip6",
-        _ => return None,
-    };
+    let family = family(body)?;
     let inside = body.get(REQUEST.len()..)?;
     let flags = attribute(inside, NFTA_TABLE_FLAGS).and_then(|value| Some(u32::from_be_bytes(value.try_into().ok()?)));
     Some(Table {
@@ -40,12 +39,44 @@ pub fn table(body: &[u8]) -> Option<Table> {
     })
 }
 
+/// Reads the body of NFT_MSG_NEWCHAIN: `FAMILY TABLE CHAIN` and the interfaces that the chain is hooked to; `None` for a
+/// chain that is hooked to none.
+pub fn chain_devices(body: &[u8]) -> Option<(String, Vec<String>)> {
+    let family = family(body)?;
+    let inside = body.get(REQUEST.len()..)?;
+    let hook = attribute(inside, NFTA_CHAIN_HOOK)?;
+    let listed = attribute(hook, NFTA_HOOK_DEVS).unwrap_or_default();
+    let mut devices: Vec<String> =
+        attributes(listed).filter(|(kind, _)| *kind == NFTA_DEVICE_NAME).map(|(_, name)| text(name)).collect();
+    if devices.is_empty() {
+        devices.extend(attribute(hook, NFTA_HOOK_DEV).map(text));
+    }
+    let (table, chain) = (attribute(inside, NFTA_CHAIN_TABLE)?, attribute(inside, NFTA_CHAIN_NAME)?);
+    (!devices.is_empty()).then(|| (format!("{family} {} {}", text(table), text(chain)), devices))
+}
+
+fn family(body: &[u8]) -> Option<&'static str> {
+    Some(match *body.first()? {
+        NFPROTO_INET => "inet",
+        AF_INET => "ip",
+        NFPROTO_ARP => "arp",
+        NFPROTO_NETDEV => "netdev",
+        NFPROTO_BRIDGE => "bridge",
+        AF_INET6 => "ip6",
+        _ => return None,
+    })
+}
+
 /// Body of the request: `struct nfgenmsg` for all families.
 pub const REQUEST: [u8; 4] = [0; 4];
 /// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE.
 pub const GET_TABLE: u16 = 10 << 8 | 1;
 /// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE.
 pub const NEW_TABLE: u16 = 10 << 8;
+/// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN.
+pub const GET_CHAIN: u16 = 10 << 8 | 4;
+/// NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN.
+pub const NEW_CHAIN: u16 = 10 << 8 | 3;
 
 const NFPROTO_INET: u8 = 1;
 const NFPROTO_ARP: u8 = 3;
@@ -53,6 +84,12 @@ const NFPROTO_NETDEV: u8 = 5;
 const NFPROTO_BRIDGE: u8 = 7;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_FLAGS: u16 = 2;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_HOOK_DEV: u16 = 3;
+const NFTA_HOOK_DEVS: u16 = 4;
+const NFTA_DEVICE_NAME: u16 = 1;
 const NFT_TABLE_F_DORMANT: u32 = 1;
 const IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 
@@ -73,5 +110,15 @@ mod tests {
         );
         assert!(tables[2].is_iptables("ip") && !tables[2].is_iptables("ip6") && !tables[1].is_iptables("inet"));
         cut(&recorded, table);
+    }
+
+    #[test]
+    fn names_that_nft_would_read_as_more_than_a_name() {
+        for name in ["filter", "docker-bridges", "_a.b/c", "t2"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in ["", "x; flush ruleset", "x\nadd", "-f", "2", "\"q\"", "a b", "$x", "x#"] {
+            assert!(!is_plain(name), "{name}");
+        }
     }
 }

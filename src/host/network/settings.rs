@@ -3,14 +3,19 @@
 #![expect(clippy::disallowed_methods, reason = "reads /proc/sys/net")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 
-/// Settings by their names without `net.`; what the kernel does not have is left out.
-pub fn read<'a>(interfaces: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+use super::link::Link;
+
+/// Settings by their names without `net.`; what the kernel does not have is left out. Of interfaces it has told most with
+/// the interfaces themselves.
+pub fn read(links: &[Link]) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
+    let mut buffer = [0; LONGEST];
     let mut take = |folder: &str, names: &[&str]| {
         for name in names {
-            if let Ok(value) = fs::read_to_string(format!("/proc/sys/net/{folder}/{name}")) {
+            if let Some(value) = text(&format!("/proc/sys/net/{folder}/{name}"), &mut buffer) {
                 // An interface's name may have dots; it is kept as it is.
                 let key = format!("{}.{name}", folder.replacen('/', ".", 2));
                 settings.insert(key, value.trim().replace('\t', " "));
@@ -22,14 +27,28 @@ pub fn read<'a>(interfaces: impl Iterator<Item = &'a str>) -> BTreeMap<String, S
     take("bridge", BRIDGE);
     take("netfilter", NETFILTER);
     take("core", CORE);
-    for interface in ["all", "default"].into_iter().chain(interfaces) {
+    let untold = links.iter().filter(|link| link.settings.is_empty()).map(|link| link.name.as_str());
+    for interface in ["all", "default"].into_iter().chain(untold) {
         // A name with a slash cannot be: the kernel refuses it (dev_valid_name).
         take(&format!("ipv4/conf/{interface}"), IPV4_INTERFACE);
         take(&format!("ipv6/conf/{interface}"), IPV6_INTERFACE);
     }
+    for link in links {
+        for (family, name, value) in &link.settings {
+            settings.insert(format!("{family}.conf.{}.{name}", link.name), value.cast_signed().to_string());
+        }
+    }
     settings
 }
 
+/// A file that is shorter than the buffer.
+fn text<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a str> {
+    let length = File::open(path).ok()?.read(buffer).ok()?;
+    std::str::from_utf8(&buffer[..length]).ok()
+}
+
+/// A setting is given whole to the first read; the reserved ports may be a long list.
+const LONGEST: usize = 16 << 10;
 const IPV4: &[&str] = &[
     "icmp_echo_ignore_all",
     "ip_forward",

@@ -97,7 +97,7 @@ pub fn read() -> io::Result<State> {
             bpf: programs.interfaces.remove(&link.index).unwrap_or_default(),
         })
         .collect();
-    state.network.sysctls = settings::read(links.iter().map(|link| link.name.as_str()));
+    state.network.sysctls = settings::read(&links);
     state.links = links;
     Ok(state)
 }
@@ -139,6 +139,7 @@ mod tests {
     use crate::model::network::RouteKind;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test compares with the kernel's files")]
     fn reads_its_own_namespace() {
         let state = read().unwrap();
         let lo = state.network.interfaces.iter().find(|one| one.name == "lo").unwrap();
@@ -151,6 +152,17 @@ mod tests {
         assert_eq!(local.interface.as_deref(), Some("lo"));
         let rules: Vec<_> = state.network.policy_rules.iter().filter(|rule| !rule.ipv6).collect();
         assert_eq!((rules[0].priority, rules[0].table), (0, Some(255)));
-        assert!(state.network.sysctls.contains_key("ipv4.conf.lo.rp_filter"), "{:?}", state.network.sysctls);
+        // What the kernel tells with the interface is what its file says.
+        assert!(
+            !state.links.is_empty() && state.links.iter().all(|link| link.settings.len() >= 6),
+            "{:?}",
+            state.links
+        );
+        let of_lo: Vec<_> = state.network.sysctls.iter().filter(|(name, _)| name.contains(".conf.lo.")).collect();
+        assert!(of_lo.len() >= 6, "{of_lo:?}");
+        for (name, value) in of_lo {
+            let file = format!("/proc/sys/net/{}", name.replace('.', "/"));
+            assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), value, "{file}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::host::listing::{self, WHEN_AND_WHERE};
 use crate::host::{client, proc_text, system};
 use crate::model::NetworkState;
 use crate::model::host_report::{
-    HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, OperatingSystem, Privileges, Source,
+    HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, OWN_WORD_OF_ROOT, OperatingSystem, Privileges, Source,
 };
 use crate::model::network::{FirewallDump, IptablesBackend, IptablesDump};
 use crate::model::report::{Gap, Tool};
@@ -73,7 +73,7 @@ pub fn assemble(sections: &Sections, probe: &Probe, name: &str, collected_at: St
     gaps.push(Gap {
         what: "containers, and the ports that their engines publish".to_owned(),
         cause: "plain commands do not ask the engines".to_owned(),
-        settled_by: NATIVE.to_owned(),
+        settled_by: OWN_WORD_OF_ROOT.to_owned(),
         incomplete: false,
     });
     let kernel = sections.line("kernel");
@@ -151,6 +151,7 @@ fn network(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> NetworkSt
         ),
         // `bpftool` is seldom there, and needs root.
         bpf: Vec::new(),
+        translated: Vec::new(),
         policy_rules: {
             let mut rules = read.entries("rules-4", "IPv4 policy rules", |text| ip_json::rules(text, false));
             rules.extend(read.entries("rules-6", "IPv6 policy rules", |text| ip_json::rules(text, true)));
@@ -178,7 +179,12 @@ impl Reader<'_> {
             },
             Err(missing) => (Vec::new(), why("ip -j", &missing)),
         };
-        self.gaps.push(Gap { what: what.to_owned(), cause, settled_by: NATIVE.to_owned(), incomplete: false });
+        self.gaps.push(Gap {
+            what: what.to_owned(),
+            cause,
+            settled_by: OWN_WORD_OF_ROOT.to_owned(),
+            incomplete: false,
+        });
         entries
     }
 }
@@ -249,7 +255,7 @@ fn firewall(sections: &Sections, probe: &Probe, gaps: &mut Vec<Gap>) -> Option<F
     dump.ipset = sections.text("ipset").ok().filter(|text| !text.trim().is_empty());
     if !causes.is_empty() {
         let (cause, settled_by) = if probe.is_root() {
-            (causes.join("; "), format!("nft and iptables installed there, or {NATIVE}"))
+            (causes.join("; "), format!("nft and iptables installed there, or {OWN_WORD_OF_ROOT}"))
         } else {
             (
                 "they are shown to root only".to_owned(),
@@ -272,7 +278,11 @@ fn ruleset(sections: &Sections) -> Result<Value, String> {
     let mut objects = Vec::new();
     let mut broken = 0;
     for number in 1.. {
-        let Ok(text) = sections.text(&format!("nft-table-{number}")) else { break };
+        let text = match sections.text(&format!("nft-table-{number}")) {
+            Ok(text) => text,
+            Err(Missing::Failed(_)) => String::new(),
+            Err(Missing::NoCommand) => break,
+        };
         match serde_json::from_str::<Value>(&text) {
             Ok(mut document) => {
                 objects.extend(document["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default());
@@ -308,7 +318,7 @@ fn other_namespaces(sections: &Sections, own: u64) -> Option<Gap> {
     (others > 0).then(|| Gap {
         what: format!("the sockets of {others} other network namespaces that were seen"),
         cause: "plain commands show the one that the log-in is in".to_owned(),
-        settled_by: NATIVE.to_owned(),
+        settled_by: OWN_WORD_OF_ROOT.to_owned(),
         incomplete: false,
     })
 }
@@ -320,7 +330,6 @@ fn why(command: &str, missing: &Missing) -> String {
     }
 }
 
-const NATIVE: &str = "`postern host` on the machine, as root";
 /// Exit code of the script's own for a command that is not there, as in every shell.
 const NOT_FOUND: i32 = 127;
 

@@ -150,7 +150,11 @@ plain() {
         count=0
         as_root nft list tables 2>/dev/null | while read -r word family name; do
             count=$((count + 1))
-            section "nft-table-$count" nft -j list table "$family" "$name"
+            # nft reads its arguments as commands, and a name may be anything.
+            case $name in
+                '' | [!A-Za-z_.]* | *[!A-Za-z0-9/_.-]*) begin "nft-table-$count"; finish 1 ;;
+                *) section "nft-table-$count" nft -j list table "$family" "$name" ;;
+            esac
         done
     fi
     for family in iptables ip6tables; do

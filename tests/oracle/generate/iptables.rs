@@ -57,7 +57,7 @@ pub fn iptables(draw: &Draw, version: Version, ports: &[u16], sets: bool) -> Str
             draw.note("iptables: user chain");
             put(&mut declared, chain.table, format!(":{name} - [0:0]"));
             for _ in 0..draw.between(1, 3) {
-                let line = rule(draw, version, chain, &name, ports, sets, &[]);
+                let line = rule(draw, Scope { version, ports, sets }, chain, &name, &[]);
                 put(&mut lines, chain.table, line);
             }
             users.push((chain, name));
@@ -68,7 +68,7 @@ pub fn iptables(draw: &Draw, version: Version, ports: &[u16], sets: bool) -> Str
                 .filter(|(of, _)| (of.table, of.name) == (chain.table, chain.name))
                 .map(|(_, name)| name.as_str())
                 .collect();
-            let line = rule(draw, version, chain, chain.name, ports, sets, &targets);
+            let line = rule(draw, Scope { version, ports, sets }, chain, chain.name, &targets);
             put(&mut lines, chain.table, line);
         }
     }
@@ -97,7 +97,17 @@ pub fn iptables(draw: &Draw, version: Version, ports: &[u16], sets: bool) -> Str
     text
 }
 
-fn rule(draw: &Draw, version: Version, chain: Chain, name: &str, ports: &[u16], sets: bool, users: &[&str]) -> String {
+/// What rules may speak of.
+#[derive(Clone, Copy, Debug)]
+struct Scope<'a> {
+    version: Version,
+    ports: &'a [u16],
+    /// There are ipsets.
+    sets: bool,
+}
+
+fn rule(draw: &Draw, scope: Scope<'_>, chain: Chain, name: &str, users: &[&str]) -> String {
+    let Scope { version, ports, sets } = scope;
     let protocol = draw.weighted(&[(7, "tcp"), (3, "udp")]);
     let mut parts = vec![format!("-A {name}")];
     let mut with_protocol = false;

@@ -286,7 +286,7 @@ fn meta(draw: &Draw, context: &Context<'_>) -> String {
             ];
             draw.with("meta mark", draw.pick(&text))
         }
-        6..9 if !link => {
+        6..10 if !link => {
             let text = [
                 "fib daddr type local",
                 "fib daddr type local",
