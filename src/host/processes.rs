@@ -196,11 +196,16 @@ pub fn mounts_elsewhere(table: &ProcessTable) -> Vec<(u64, u32, PathBuf)> {
     found
 }
 
-/// The network namespace that a bind-mounted file is.
+/// The network namespace that `/proc/PID/ns/net` or `/proc/PID/task/TID/ns/net` is. Other paths are not looked at: any user
+/// can name one in a command line, on a file system that hangs; mounted namespaces are known by the tables of mounts.
 pub fn namespace_file(path: &Path) -> Option<u64> {
-    let status = rustix::fs::stat(path).ok()?;
-    let kind = rustix::fs::statfs(path).ok()?.f_type;
-    (kind == NSFS_MAGIC).then_some(status.st_ino)
+    let words: Vec<&str> = path.to_str()?.strip_prefix("/proc/")?.split('/').collect();
+    let is_number = |word: &str| word.parse::<u32>().is_ok();
+    match words[..] {
+        [pid, "ns", "net"] if is_number(pid) => namespace(path).ok(),
+        [pid, "task", task, "ns", "net"] if is_number(pid) && is_number(task) => namespace(path).ok(),
+        _ => None,
+    }
 }
 
 /// Children of a process, whichever of its threads began them.
@@ -239,8 +244,6 @@ fn is_denied(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::PermissionDenied
 }
 
-/// linux/magic.h
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 const LONGEST_LINE: u64 = 64 << 10;
 /// Command lines that may hang before the others are given up.
 const MOST_HUNG: usize = 4;
@@ -262,6 +265,11 @@ mod tests {
         let process = look_at(own).unwrap();
         assert_eq!(process.uid, Some(rustix::process::geteuid().as_raw()));
         assert!(process.exe.unwrap().ends_with(&process.name));
+        let named = namespace_file(Path::new(&format!("/proc/{own}/ns/net")));
+        assert_eq!(named, table.namespaces.get(&own).copied());
+        for other in ["/proc/self/ns/net", "/proc/1/root/proc/1/ns/net", "/run/netns/x", "/proc/1/../1/ns/net"] {
+            assert_eq!(namespace_file(Path::new(other)), None, "{other}");
+        }
         // The test's own thread is one beside the main one.
         assert!(has_threads(Path::new("/proc/self/task")));
         let again = holders_again(&table.namespaces, |namespace| table.namespaces.get(&own) == Some(&namespace));
