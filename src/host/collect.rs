@@ -136,7 +136,8 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
     for (pid, inode) in &table.namespaces {
         let known = doors.entry(*inode).or_default();
         if known.len() < MOST_DOORS {
-            known.push(PathBuf::from(format!("/proc/{pid}/ns/net")));
+            let home = table.living.get(pid).cloned().unwrap_or_else(|| PathBuf::from(format!("/proc/{pid}")));
+            known.push(home.join("ns/net"));
         }
     }
     let mut visits = Vec::new();

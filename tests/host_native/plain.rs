@@ -31,7 +31,7 @@ pub fn python(host: &Host, name: &str, before: &[&str], script: &str, arguments:
     process.killed_at_once()
 }
 
-const LISTEN: &str = "
+pub const LISTEN: &str = "
 import socket, sys, time
 listener = socket.socket()
 listener.bind(('0.0.0.0', int(sys.argv[1])))
