@@ -136,7 +136,8 @@ fn visit_namespaces(settings: &CollectSettings, table: &mut ProcessTable, collec
     for (pid, inode) in &table.namespaces {
         let known = doors.entry(*inode).or_default();
         if known.len() < MOST_DOORS {
-            known.push(PathBuf::from(format!("/proc/{pid}/ns/net")));
+            let home = table.living.get(pid).cloned().unwrap_or_else(|| PathBuf::from(format!("/proc/{pid}")));
+            known.push(home.join("ns/net"));
         }
     }
     let mut visits = Vec::new();
@@ -249,7 +250,17 @@ fn owners(table: ProcessTable, collected: &mut Collected) {
     collected.processes = pids.into_iter().filter_map(|pid| Some((pid, processes::look_at(pid)?))).collect();
     command_lines(collected);
     collected.whole_capabilities = processes::whole_capabilities();
-    collected.stated = state_files::containers(collected.whole_capabilities);
+    let (stated, complete) = state_files::containers(collected.whole_capabilities, STATE_LIMIT);
+    collected.stated = stated;
+    if !complete {
+        collected.gaps.push(Gap {
+            what: "containers that only the files of their engine tell of (containerd, Podman without its service)"
+                .to_owned(),
+            cause: format!("the files were not all read within {STATE_LIMIT:?}"),
+            settled_by: "the homes of users on file systems that answer".to_owned(),
+            incomplete: true,
+        });
+    }
     if holders.values().flatten().any(|(pid, _)| *pid == 1) {
         collected.socket_units = state_files::socket_units();
     }
@@ -382,6 +393,8 @@ fn privileges() -> Privileges {
     }
 }
 
+/// Time for the files that engines keep.
+const STATE_LIMIT: Duration = Duration::from_secs(3);
 /// Time for one command line.
 const LINE_LIMIT: Duration = Duration::from_millis(500);
 const USERS: &str = "/run/user";

@@ -23,6 +23,8 @@ pub struct ProcessTable {
     pub namespaces: BTreeMap<u32, u64>,
     /// Ways into namespaces that no process's main thread is in: of threads and of descriptors; each with what holds it.
     pub side_doors: BTreeMap<u64, (PathBuf, String)>,
+    /// Folder of a living thread of each process whose first one has ended.
+    pub living: HashMap<u32, PathBuf>,
     /// One process of each mount namespace.
     pub mount_namespaces: BTreeMap<u64, u32>,
     /// Pid and descriptor of the holders, by the inode of the socket.
@@ -38,8 +40,16 @@ pub fn survey() -> ProcessTable {
     let mut table = ProcessTable::default();
     let mut beside = BTreeMap::new();
     for pid in numbers(Path::new("/proc")).unwrap_or_default() {
-        let root = PathBuf::from(format!("/proc/{pid}"));
-        let main = namespace(&root.join("ns/net"));
+        let mut root = PathBuf::from(format!("/proc/{pid}"));
+        let mut main = namespace(&root.join("ns/net"));
+        if main.as_ref().is_err_and(|error| !is_denied(error))
+            && let Some(living) = living_thread(pid)
+        {
+            // Its first thread has ended; what the others have is shown with them alone.
+            main = namespace(&living.join("ns/net"));
+            root = living.clone();
+            table.living.insert(pid, living);
+        }
         match &main {
             Ok(inode) => {
                 table.namespaces.insert(pid, *inode);
@@ -51,11 +61,12 @@ pub fn survey() -> ProcessTable {
         if let Ok(inode) = inode_of(&root.join("ns/mnt"), "mnt") {
             table.mount_namespaces.entry(inode).or_insert(pid);
         }
+        let tasks = PathBuf::from(format!("/proc/{pid}/task"));
         if let Ok(main) = main
-            && has_threads(&root.join("task"))
+            && has_threads(&tasks)
         {
-            for task in numbers(&root.join("task")).unwrap_or_default().into_iter().filter(|task| *task != pid) {
-                let door = root.join(format!("task/{task}/ns/net"));
+            for task in numbers(&tasks).unwrap_or_default().into_iter().filter(|task| *task != pid) {
+                let door = tasks.join(format!("{task}/ns/net"));
                 if let Ok(inode) = namespace(&door)
                     && inode != main
                 {
@@ -67,7 +78,7 @@ pub fn survey() -> ProcessTable {
             Ok(descriptors) => {
                 // The list alone may be open to those who may not follow its links.
                 let denied =
-                    descriptors.into_iter().filter(|fd| !descriptor(pid, *fd, &mut table, &mut beside)).count();
+                    descriptors.into_iter().filter(|fd| !descriptor(pid, &root, *fd, &mut table, &mut beside)).count();
                 table.hidden_descriptors += usize::from(denied > 0);
             }
             Err(error) if is_denied(&error) => table.hidden_descriptors += 1,
@@ -84,12 +95,28 @@ pub fn holders_again(table: &BTreeMap<u32, u64>, wanted: impl Fn(u64) -> bool) -
     let mut again = ProcessTable::default();
     for pid in numbers(Path::new("/proc")).unwrap_or_default() {
         if table.get(&pid).is_none_or(|namespace| wanted(*namespace)) {
-            for fd in numbers(&PathBuf::from(format!("/proc/{pid}/fd"))).unwrap_or_default() {
-                descriptor(pid, fd, &mut again, &mut BTreeMap::new());
+            let root = home(pid);
+            for fd in numbers(&root.join("fd")).unwrap_or_default() {
+                descriptor(pid, &root, fd, &mut again, &mut BTreeMap::new());
             }
         }
     }
     again.holders
+}
+
+/// The folder that shows what a process has: that of a living thread where the first one has ended.
+fn home(pid: u32) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{pid}"));
+    match namespace(&root.join("ns/net")) {
+        Err(error) if !is_denied(&error) => living_thread(pid).unwrap_or(root),
+        _ => root,
+    }
+}
+
+fn living_thread(pid: u32) -> Option<PathBuf> {
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    let others = numbers(&tasks).ok()?.into_iter().filter(|task| *task != pid);
+    others.map(|task| tasks.join(task.to_string())).find(|folder| namespace(&folder.join("ns/net")).is_ok())
 }
 
 /// The folder of the threads has a link to itself, one to its parent, and one a thread.
@@ -98,8 +125,14 @@ fn has_threads(tasks: &Path) -> bool {
 }
 
 /// Whether the descriptor could be looked at, or is gone.
-fn descriptor(pid: u32, fd: u32, table: &mut ProcessTable, beside: &mut BTreeMap<u64, (PathBuf, String)>) -> bool {
-    let path = format!("/proc/{pid}/fd/{fd}");
+fn descriptor(
+    pid: u32,
+    root: &Path,
+    fd: u32,
+    table: &mut ProcessTable,
+    beside: &mut BTreeMap<u64, (PathBuf, String)>,
+) -> bool {
+    let path = format!("{}/fd/{fd}", root.display());
     let target = match fs::read_link(&path) {
         Ok(target) => target,
         Err(error) => return !is_denied(&error),
@@ -115,9 +148,10 @@ fn descriptor(pid: u32, fd: u32, table: &mut ProcessTable, beside: &mut BTreeMap
 
 /// Looks at one process. `None`: it is gone.
 pub fn look_at(pid: u32) -> Option<Process> {
-    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    let root = home(pid);
+    let file = |name: &str| fs::read_to_string(root.join(name)).ok();
     let comm = file("comm")?;
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let exe = fs::read_link(root.join("exe")).ok();
     let exe = exe.map(|path| proc_text::executable(&path.to_string_lossy()));
     let name = proc_text::process_name(&comm, exe.as_deref());
     let status = file("status").map(|text| proc_text::status(&text)).unwrap_or_default();
@@ -168,9 +202,15 @@ pub fn command_lines(pids: Vec<u32>, limit: Duration) -> HashMap<u32, Vec<u8>> {
 }
 
 fn command_line(pid: u32) -> Option<Vec<u8>> {
-    let mut line = Vec::new();
-    fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(LONGEST_LINE).read_to_end(&mut line).ok()?;
-    Some(line)
+    let read = |root: &Path| {
+        let mut line = Vec::new();
+        fs::File::open(root.join("cmdline")).ok()?.take(LONGEST_LINE).read_to_end(&mut line).ok()?;
+        Some(line)
+    };
+    let root = PathBuf::from(format!("/proc/{pid}"));
+    let line = read(&root)?;
+    // Of a process whose first thread has ended; threads of the kernel have none.
+    if line.is_empty() { read(&home(pid)) } else { Some(line) }
 }
 
 /// The capabilities that any process may have at most, by the caller's own bounding set.
@@ -196,11 +236,16 @@ pub fn mounts_elsewhere(table: &ProcessTable) -> Vec<(u64, u32, PathBuf)> {
     found
 }
 
-/// The network namespace that a bind-mounted file is.
+/// The network namespace that `/proc/PID/ns/net` or `/proc/PID/task/TID/ns/net` is. Other paths are not looked at: any user
+/// can name one in a command line, on a file system that hangs; mounted namespaces are known by the tables of mounts.
 pub fn namespace_file(path: &Path) -> Option<u64> {
-    let status = rustix::fs::stat(path).ok()?;
-    let kind = rustix::fs::statfs(path).ok()?.f_type;
-    (kind == NSFS_MAGIC).then_some(status.st_ino)
+    let words: Vec<&str> = path.to_str()?.strip_prefix("/proc/")?.split('/').collect();
+    let is_number = |word: &str| word.parse::<u32>().is_ok();
+    match words[..] {
+        [pid, "ns", "net"] if is_number(pid) => namespace(path).ok(),
+        [pid, "task", task, "ns", "net"] if is_number(pid) && is_number(task) => namespace(path).ok(),
+        _ => None,
+    }
 }
 
 /// Children of a process, whichever of its threads began them.
@@ -214,8 +259,9 @@ pub fn children(pid: u32) -> Vec<u32> {
 /// Whether a process is still the one that held these sockets (descriptor, inode): its pid may have become another's
 /// meanwhile. One of them is proof.
 pub fn still_holds(pid: u32, sockets: &[(u32, u64)]) -> bool {
+    let root = home(pid).join("fd");
     sockets.iter().any(|(fd, inode)| {
-        fs::read_link(format!("/proc/{pid}/fd/{fd}"))
+        fs::read_link(root.join(fd.to_string()))
             .is_ok_and(|target| proc_text::link_inode(target.as_os_str().as_bytes(), "socket") == Some(*inode))
     })
 }
@@ -239,8 +285,6 @@ fn is_denied(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::PermissionDenied
 }
 
-/// linux/magic.h
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 const LONGEST_LINE: u64 = 64 << 10;
 /// Command lines that may hang before the others are given up.
 const MOST_HUNG: usize = 4;
@@ -262,6 +306,11 @@ mod tests {
         let process = look_at(own).unwrap();
         assert_eq!(process.uid, Some(rustix::process::geteuid().as_raw()));
         assert!(process.exe.unwrap().ends_with(&process.name));
+        let named = namespace_file(Path::new(&format!("/proc/{own}/ns/net")));
+        assert_eq!(named, table.namespaces.get(&own).copied());
+        for other in ["/proc/self/ns/net", "/proc/1/root/proc/1/ns/net", "/run/netns/x", "/proc/1/../1/ns/net"] {
+            assert_eq!(namespace_file(Path::new(other)), None, "{other}");
+        }
         // The test's own thread is one beside the main one.
         assert!(has_threads(Path::new("/proc/self/task")));
         let again = holders_again(&table.namespaces, |namespace| table.namespaces.get(&own) == Some(&namespace));

@@ -1,15 +1,51 @@
 //! Driver: files in which engines without a service to ask keep what they run, and systemd's socket units. Read only.
-#![expect(clippy::disallowed_methods, reason = "reads files")]
+//!
+//! Some of them are in the homes of users, who may put there what they like: pipes that never say anything, endless
+//! devices, file systems that hang.
+#![expect(clippy::disallowed_methods, reason = "reads files, looks at the clock")]
 
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::activation::SocketUnit;
 use super::oci::{self, Stated};
 use super::system;
 
 /// Containers of containerd (also CRI), Podman and CRI-O by their state files; those that may not be read are left out.
-pub fn containers(whole: u64) -> Vec<Stated> {
+/// `false`: the files were not all read within `limit`.
+pub fn containers(whole: u64, limit: Duration) -> (Vec<Stated>, bool) {
+    let (sender, receiver) = mpsc::channel();
+    let until = Instant::now() + limit;
+    let spawned = std::thread::Builder::new().name("state files".to_owned()).spawn(move || {
+        for one in roots(whole) {
+            if sender.send(Some(one)).is_err() {
+                return;
+            }
+        }
+        for one in storages().iter().flat_map(|storage| podman(storage, whole)) {
+            if sender.send(Some(one)).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(None);
+    });
+    let mut found = Vec::new();
+    while spawned.is_ok() && found.len() < MOST {
+        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Some(one)) => found.push(one),
+            Ok(None) => return (found, true),
+            Err(_) => return (found, false),
+        }
+    }
+    (found, false)
+}
+
+/// Those of containerd.
+fn roots(whole: u64) -> Vec<Stated> {
     let mut found = Vec::new();
     // One folder a namespace of containerd, in it one a container.
     for namespace in folders(Path::new(CONTAINERD)) {
@@ -20,32 +56,43 @@ pub fn containers(whole: u64) -> Vec<Stated> {
             found.extend(one.map(|one| Stated { pid: number(&bundle.join("init.pid")), ..one }));
         }
     }
-    for storage in storages() {
-        let names = fs::read(storage.kept.join("containers.json")).map(|text| oci::podman_names(&text));
-        let names = names.unwrap_or_default();
-        for folder in folders(&storage.kept) {
-            let Some(mut one) = stated(&folder, &folder.join("userdata/config.json"), "podman", whole) else {
-                continue;
-            };
-            if let Some((_, name, image)) = names.iter().find(|(id, ..)| *id == one.container.id) {
-                one.container.name = name.clone().or(one.container.name);
-                one.container.image = image.clone().or(one.container.image);
-            }
-            // What is written beside the storage stays when the container ends; this folder does not.
-            one.pid = number(&storage.run.join(&one.container.id).join("userdata/pidfile"));
-            found.push(one);
+    found
+}
+
+/// Those of one storage of Podman.
+fn podman(storage: &Storage, whole: u64) -> Vec<Stated> {
+    let names = file(&storage.kept.join("containers.json")).map(|text| oci::podman_names(&text)).unwrap_or_default();
+    let mut found = Vec::new();
+    for folder in folders(&storage.kept) {
+        let Some(mut one) = stated(&folder, &folder.join("userdata/config.json"), "podman", whole) else {
+            continue;
+        };
+        if let Some((_, name, image)) = names.iter().find(|(id, ..)| *id == one.container.id) {
+            one.container.name = name.clone().or(one.container.name);
+            one.container.image = image.clone().or(one.container.image);
         }
+        // What is written beside the storage stays when the container ends; this folder does not.
+        one.pid = number(&storage.run.join(&one.container.id).join("userdata/pidfile"));
+        found.push(one);
     }
-    found.truncate(MOST);
     found
 }
 
 fn stated(folder: &Path, config: &Path, engine: &str, whole: u64) -> Option<Stated> {
     let id = folder.file_name()?.to_str()?;
-    if fs::metadata(config).ok()?.len() > LONGEST {
+    oci::config(id, engine, &file(config)?, whole)
+}
+
+/// A regular file of no more than `LONGEST`; opening never waits, as that of a pipe would, and follows no link at its end.
+fn file(path: &Path) -> Option<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    let file = fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
+    let mut bytes = Vec::new();
+    if !file.metadata().ok()?.is_file() {
         return None;
     }
-    oci::config(id, engine, &fs::read(config).ok()?, whole)
+    file.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= LONGEST).then_some(bytes)
 }
 
 /// Where one user's Podman keeps its containers.
@@ -98,8 +145,8 @@ pub fn socket_units() -> Vec<SocketUnit> {
     found
 }
 
-fn number(file: &Path) -> Option<u32> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
+fn number(path: &Path) -> Option<u32> {
+    std::str::from_utf8(&file(path)?).ok()?.trim().parse().ok()
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {
@@ -124,3 +171,24 @@ const UNITS: [&str; 5] = [
 /// Folders and containers that are looked at.
 const MOST: usize = 4096;
 const LONGEST: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let pipe = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(pipe.success());
+        std::os::unix::fs::symlink("/dev/zero", path("endless")).unwrap();
+        fs::write(path("long"), vec![b' '; LONGEST as usize + 1]).unwrap();
+        fs::write(path("plain"), " 12\n").unwrap();
+        for name in ["pipe", "endless", "long", ".", "missing"] {
+            assert_eq!(file(&path(name)), None, "{name}");
+        }
+        assert_eq!(number(&path("plain")), Some(12));
+        assert_eq!(file(Path::new("/dev/zero")), None);
+    }
+}

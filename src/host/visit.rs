@@ -338,6 +338,27 @@ mod tests {
         assert!(view.state.addresses().any(|(interface, _)| interface.name == "lo"));
     }
 
+    /// As a namespace whose file is on a file system that does not answer.
+    #[test]
+    fn one_that_hangs_keeps_nobody_from_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let inode = processes::namespace(Path::new(OWN_NAMESPACE)).unwrap();
+        let own = Visit { inode, doors: Vec::new() };
+        let hung = Visit { inode: 1, doors: vec![pipe] };
+        let limits = Limits { look: Duration::from_millis(300), ..LIMITS };
+        let from = Instant::now();
+        let mut visits = vec![own];
+        visits.extend(std::iter::repeat_n(hung, 6));
+        visits.push(Visit { inode: 2, doors: vec![PathBuf::from("/proc/0/ns/net")] });
+        let results = visit_all(visits, limits);
+        assert!(results[0].is_ok());
+        assert_eq!(results[1], Err(VisitError::TimedOut(limits.look)));
+        assert_eq!(results[7], Err(VisitError::Gone), "reached by threads that were started in their stead");
+        assert!(from.elapsed() < Duration::from_secs(20));
+    }
+
     #[test]
     fn what_is_gone_or_another_is_not_entered() {
         let gone = Visit { inode: 1, doors: vec![PathBuf::from("/proc/0/ns/net")] };

@@ -206,8 +206,7 @@ fn podman_without_its_service() {
     let view = View::by_root(host);
     let held = view.listener(8080, "host");
     assert_eq!((held["process"].as_str(), held["container"].as_str()), (Some("conmon"), Some("web")));
-    let inside = view.list("listeners").iter().find(|one| one["port"] == 80).unwrap();
-    assert_eq!((inside["process"].as_str(), inside["container"].as_str()), (Some("busybox"), Some("web")));
+    assert_eq!(view.inside("web", 80)["process"], "busybox");
     let web = view.container("web");
     assert_eq!((web["engine"].as_str(), web["image"].as_str()), (Some("podman"), Some("localhost/lab/web:latest")));
     assert_eq!((web["privileged"].as_bool(), web["host_network"].as_bool()), (Some(false), Some(false)));
@@ -264,8 +263,7 @@ fn podman_of_an_ordinary_user() {
     let view = View::by_root(host);
     let held = view.listener(8080, "host");
     assert_eq!(held["process"].as_str(), Some("rootlessport"), "{held:#}");
-    let inside = view.list("listeners").iter().find(|one| one["port"] == 80).unwrap();
-    assert_eq!((inside["process"].as_str(), inside["container"].as_str()), (Some("busybox"), Some("web")));
+    assert_eq!(view.inside("web", 80)["process"], "busybox");
     assert_eq!(held["container"].as_str(), Some("web"), "{held:#}");
     let view = View::by_nobody(host);
     assert!(view.listener(8080, "host")["process"].is_null());

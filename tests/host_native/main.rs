@@ -10,6 +10,7 @@
 )]
 
 mod engines;
+mod kernel;
 mod listings;
 mod plain;
 mod services;

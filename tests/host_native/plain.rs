@@ -31,7 +31,7 @@ pub fn python(host: &Host, name: &str, before: &[&str], script: &str, arguments:
     process.killed_at_once()
 }
 
-const LISTEN: &str = "
+pub const LISTEN: &str = "
 import socket, sys, time
 listener = socket.socket()
 listener.bind(('0.0.0.0', int(sys.argv[1])))
@@ -95,6 +95,28 @@ time.sleep(300)
     view.assert_gap("the network namespaces of");
     assert!(view.namespace_names().contains(&"mounted"), "{:?}", view.namespace_names());
     drop((descriptor, elsewhere));
+}
+
+/// Whatever a user puts where engines keep their files, and whatever he names in a command line.
+#[test]
+fn no_user_makes_it_wait() {
+    let Some((lab, number)) = machine("a user in the way", &["python3", "mkfifo", "setpriv"]) else { return };
+    let host = lab.host(number);
+    let home = "/run/trap";
+    let script = format!(
+        "storage={home}/.local/share/containers/storage/vfs-containers; one=$storage/{id}/userdata; mkdir -p $one
+         mkfifo $storage/containers.json $one/config.json; mkfifo {home}/pipe
+         mkdir -p {home}/etc; cp /etc/passwd {home}/etc/; echo 'trap:x:2000:2000::{home}:/bin/sh' >>{home}/etc/passwd
+         mount --bind {home}/etc/passwd /etc/passwd; chown -R 2000 {home}",
+        id = "3f4e1c2d5b6a79880011223344556677889900aabbccddeeff00112233445566"
+    );
+    finish(host.command("sh").args(["-e", "-c", &script]));
+    let before = ["setpriv", "--reuid", "2000", "--clear-groups", "bash", "-c", "exec -a pasta \"$@\"", "-"];
+    let _named = python(host, "pasta", &before, LISTEN, &["7001", "--netns", &format!("{home}/pipe")]);
+    let from = std::time::Instant::now();
+    let view = View::by_root(host);
+    assert!(from.elapsed() < std::time::Duration::from_secs(10), "{:?}", from.elapsed());
+    assert_eq!(view.listener(7001, "host")["user"], "trap");
 }
 
 /// Two pairs whose ends have the same numbers: only the kernel can tell which belongs to which.

@@ -42,6 +42,16 @@ impl View {
         found.unwrap_or_else(|| panic!("nothing listens on {port} in {namespace}: {:#}", self.0["listeners"]))
     }
 
+    /// The TCP listener on a port in a container, whatever its namespace is called; namespaces of other tests that run at
+    /// the same time are seen, too.
+    pub fn inside(&self, container: &str, port: u16) -> &Value {
+        let found = self
+            .list("listeners")
+            .iter()
+            .find(|one| one["port"] == port && one["container"] == container && one["namespace"] != "host");
+        found.unwrap_or_else(|| panic!("nothing listens on {port} in {container}: {:#}", self.0["listeners"]))
+    }
+
     pub fn namespace(&self, name: &str) -> &Value {
         let found = self.list("namespaces").iter().find(|one| one["name"] == name);
         found.unwrap_or_else(|| panic!("no namespace {name}: {:?}", self.namespace_names()))
