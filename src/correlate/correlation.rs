@@ -12,7 +12,7 @@ use super::scope::Asked;
 use super::verdict::Sight;
 use super::{everything, gaps};
 use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
-use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts};
+use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
 
 /// What one host said about itself.
 #[derive(Clone, Debug)]
@@ -211,6 +211,7 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         Case {
             entry,
             facts: entry.service.as_ref().and_then(|service| facts.get(&service.name)),
+            usual: entry.service.is_none().then(|| usual(entry, facts)).flatten(),
             sight: own.sight(entry),
             confidence: known.map_or(Confidence::Certain, |known| known.confidence),
             published: known.and_then(|known| known.published),
@@ -228,6 +229,16 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         })
         .collect();
     rules::findings(&cases)
+}
+
+/// The service whose usual port this is; `None` where several share it.
+fn usual<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFacts>) -> Option<&'a ServiceFacts> {
+    let mut usual = facts.values().filter(|facts| {
+        let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
+        ports.contains(&entry.port)
+    });
+    let first = usual.next()?;
+    usual.next().is_none().then_some(first)
 }
 
 const fn endpoint_key(entry: &EndpointEntry) -> Endpoint {

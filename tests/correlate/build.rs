@@ -284,6 +284,7 @@ pub fn facts() -> BTreeMap<String, ServiceFacts> {
         references: vec!["https://etcd.io/docs/latest/op-guide/security/".to_owned()],
         tcp_ports: vec![2379],
         udp_ports: Vec::new(),
+        worst: Some(Severity::Critical),
     };
     BTreeMap::from([("etcd".to_owned(), etcd)])
 }
