@@ -66,8 +66,14 @@ pub fn translation(answer: &PathAnswer) -> Option<&TraceStep> {
 
 /// The Kubernetes service that the rules on the way name, and how it is published: the middle of a sentence.
 pub fn kubernetes_service(answer: &PathAnswer) -> Option<String> {
-    let kind = answer.trace.iter().find_map(kubernetes_kind)?;
-    let name = answer.trace.iter().filter(|step| kubernetes_kind(step).is_some()).find_map(|step| comment(&step.rule));
+    let kinds: Vec<&str> = answer.trace.iter().filter_map(kubernetes_kind).collect();
+    // The more telling ones first: every way in passes a chain for services.
+    let kind = ["NodePort", "HostPort", "service"].into_iter().find(|kind| kinds.contains(kind))?;
+    let steps = answer.trace.iter().filter(|step| kubernetes_kind(step).is_some());
+    let name = steps.filter_map(|step| comment(&step.rule)).find_map(|comment| {
+        // `namespace/name:port`; other comments are sentences.
+        comment.split_whitespace().next().filter(|word| word.contains('/')).map(str::to_owned)
+    });
     Some(name.map_or_else(|| format!("a Kubernetes {kind}"), |name| format!("the Kubernetes {kind} {name}")))
 }
 

@@ -17,10 +17,12 @@
 mod audit;
 mod case;
 mod exit_codes;
+mod firewalls;
 mod lab_itself;
 mod pki;
 mod replay;
 mod rules;
 mod servers;
 mod services;
+mod situations;
 mod support;
