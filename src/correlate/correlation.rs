@@ -231,14 +231,21 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
     rules::findings(&cases)
 }
 
-/// The service whose usual port this is; `None` where several share it.
+/// The service whose usual port this is; where several share the port, the one that the listening process is named
+/// after (`dockerd`, `docker`), else none.
 fn usual<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFacts>) -> Option<&'a ServiceFacts> {
-    let mut usual = facts.values().filter(|facts| {
-        let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
-        ports.contains(&entry.port)
-    });
-    let first = usual.next()?;
-    usual.next().is_none().then_some(first)
+    let usual: Vec<(&String, &ServiceFacts)> = facts
+        .iter()
+        .filter(|(_, facts)| {
+            let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
+            ports.contains(&entry.port)
+        })
+        .collect();
+    if let [(_, only)] = usual[..] {
+        return Some(only);
+    }
+    let process = entry.listener.as_ref()?.process.as_deref()?;
+    usual.into_iter().find(|(name, _)| process.starts_with(name.as_str())).map(|(_, facts)| facts)
 }
 
 const fn endpoint_key(entry: &EndpointEntry) -> Endpoint {

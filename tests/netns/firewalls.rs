@@ -35,7 +35,7 @@ pub fn ufw(host: &Host, allowed: &[&str], appended: &str) {
         "set -e
 cd '{}'
 mkdir -p ufw/applications.d
-cp -a /usr/share/ufw/*.rules /usr/share/ufw/iptables/*.rules /usr/share/ufw/ufw.conf /etc/ufw/sysctl.conf ufw/
+cp -L /usr/share/ufw/iptables/*.rules /usr/share/ufw/ufw.conf /etc/ufw/sysctl.conf ufw/
 cat appended.rules >>ufw/after.rules
 cp /etc/default/ufw default-ufw
 mount --bind ufw /etc/ufw

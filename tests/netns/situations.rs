@@ -41,7 +41,7 @@ fn every_situation_has_its_verdict() {
     nft(lab.host(97), &dropping("tcp dport 22 drop"));
     nft(
         lab.host(98),
-        "table ip all {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20039 redirect to \
+        "table ip everything {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20039 redirect to \
          :6999\n }\n}\n",
     );
 
