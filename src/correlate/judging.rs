@@ -1,7 +1,7 @@
 //! One host judged: the entries its machine adds, the fold of what answers everything, a verdict on each endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::correlation::Surroundings;
 use super::everything::{self, Flood};
@@ -78,11 +78,16 @@ pub fn judge_host(
             let to = Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ..endpoint };
             path.answer(&PathQuestion { to, from: answer.from, iif: answer.iif.clone() })
         });
+        let open = answer.as_ref().filter(|_| entry.state == PortState::Open);
+        let stranger = open.zip(path).map(|(answer, path)| {
+            path.answer(&PathQuestion { to: endpoint, from: stranger(endpoint.address), iif: answer.iif.clone() })
+        });
         let inside = joined.map(|(joined, _)| Inside {
             machine: &joined.machine,
             answer: answer.as_ref(),
             takers,
             loopback: loopback.as_ref(),
+            stranger: stranger.as_ref(),
             stale: is_stale(joined.machine.reports(), around.run),
             silent_host: around.asked.is_silent(entry.address),
             udp_answers: udp_answers.contains(&entry.address),
@@ -188,6 +193,14 @@ fn udp_answering(host: &Host) -> BTreeSet<IpAddr> {
             && answers(group.state, group.reason, group.offender, group.address)
     });
     entries.map(|entry| entry.address).chain(groups.map(|group| group.address)).collect()
+}
+
+/// An address of a documentation network (RFC 5737, RFC 9637), which no rule trusts.
+const fn stranger(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 7)),
+    }
 }
 
 fn caveats(joined: &Joined<'_>, around: &Surroundings<'_>) -> Vec<String> {

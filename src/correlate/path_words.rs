@@ -33,30 +33,33 @@ pub fn path_sentences(answer: &PathAnswer) -> Vec<String> {
     sentences
 }
 
-/// What lets it in, by which exceptions it came there, and where it ends.
+/// What lets it in, and where it ends.
 fn accepted(answer: &PathAnswer) -> Option<String> {
-    let exempted = answer.trace.iter().rev().find(|step| is_exemption(step));
-    let exempted = exempted.map(|step| format!("{} lets it by; ", rule(step)));
     let step = decisive(&answer.trace);
     if step.is_none() && answer.delivered.is_none() {
         return None;
     }
     let accepts = step.map(|step| format!("{} accepts it: {}", step.hook.to_uppercase(), rule(step)));
     let ends = answer.delivered.as_ref().map(|delivered| format!("it ends at {}", place(delivered)));
-    let mut text = exempted.unwrap_or_default();
     match (accepts, ends) {
-        (Some(accepts), Some(ends)) => text.push_str(&format!("{accepts}; {ends}.")),
-        (Some(one), None) => text.push_str(&format!("{one}.")),
-        (None, Some(ends)) => text.push_str(&format!("No rule of the host stops it; {ends}.")),
-        (None, None) => {}
+        (Some(accepts), Some(ends)) => Some(format!("{accepts}; {ends}.")),
+        (Some(one), None) => Some(format!("{one}.")),
+        (None, Some(ends)) => Some(format!("No rule of the host stops it; {ends}.")),
+        (None, None) => None,
     }
-    Some(text)
 }
 
-/// A rule that sends this source back out of a chain before the rest of it: `-s 10.0.0.0/8 -j RETURN`.
-fn is_exemption(step: &TraceStep) -> bool {
-    let by_source = ["-s ", "saddr", "--match-set"].iter().any(|word| step.rule.contains(word));
-    step.action == "return" && step.hook == "forward" && by_source
+/// Rules that let this source by and stop others: `stranger` is the same packet from an address of no network.
+pub fn let_by(answer: &PathAnswer, stranger: &PathAnswer) -> Option<String> {
+    let step = decisive(&stranger.trace).filter(|step| !step.table.is_empty())?;
+    (answer.path == PathOutcome::Accept && stranger.path.is_refusal()).then(|| {
+        format!(
+            "The rules let {} by as a source: a packet from {} is stopped by {}.",
+            answer.from,
+            stranger.from,
+            rule(step)
+        )
+    })
 }
 
 /// The rule that changes where the packet goes.
@@ -92,7 +95,7 @@ fn kubernetes_kind(step: &TraceStep) -> Option<&'static str> {
 
 /// The comment of a rule, as iptables-save (`--comment "default/web:http"`) and nft (`comment "…"`) print it.
 fn comment(rule: &str) -> Option<String> {
-    let (_, rest) = rule.split_once("comment ")?;
+    let (_, rest) = rule.split_once("--comment ").or_else(|| rule.split_once("comment "))?;
     let text = match rest.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next()?,
         None => rest.split_whitespace().next()?,
@@ -182,21 +185,6 @@ pub fn lines(answer: &PathAnswer) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn step(chain: &str, rule: &str) -> TraceStep {
-        TraceStep {
-            hook: "prerouting".to_owned(),
-            table: "ip nat".to_owned(),
-            chain: chain.to_owned(),
-            handle: None,
-            number: Some(1),
-            rule: rule.to_owned(),
-            action: "jump".to_owned(),
-            packets: None,
-            namespace: None,
-            decides: false,
-        }
-    }
-
     #[test]
     fn comments_name_services() {
         for (rule, name) in [
@@ -208,14 +196,5 @@ mod tests {
         ] {
             assert_eq!(comment(rule).as_deref(), name, "{rule}");
         }
-    }
-
-    #[test]
-    fn exemptions_are_by_source() {
-        let mut back = step("DOCKER-USER", "-s 10.0.0.0/8 -j RETURN");
-        (back.hook, back.action) = ("forward".to_owned(), "return".to_owned());
-        assert!(is_exemption(&back));
-        back.rule = "-j RETURN".to_owned();
-        assert!(!is_exemption(&back));
     }
 }

@@ -42,6 +42,8 @@ pub struct Inside<'m, 'a> {
     /// What the host's own rules do with a packet that a neighbour sends to 127.0.0.1 at the host's link-layer address;
     /// asked for ports that only loopback sockets have.
     pub loopback: Option<&'m PathAnswer>,
+    /// What they do with the same packet from an address of no network; asked for open ports.
+    pub stranger: Option<&'m PathAnswer>,
     /// Every report of the machine was taken long before or after the sweep.
     pub stale: bool,
     /// Sentences that weaken every conclusion: an assumed identity, an old report.
@@ -80,6 +82,11 @@ pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
     };
     describe_publications(&mut judgement, takers, inside.answer.is_some());
     judgement = super::by_rules::settle(look, inside, judgement);
+    if matches!(judgement.verdict, Verdict::Exposed | Verdict::FirewallBypass)
+        && let (Some(answer), Some(stranger)) = (inside.answer, inside.stranger)
+    {
+        judgement.reasons.extend(path_words::let_by(answer, stranger));
+    }
     if judgement.verdict == Verdict::LocalOnly {
         judgement.reasons.extend(inside.loopback.and_then(|answer| beside_the_binding(look.endpoint.port, answer)));
     }

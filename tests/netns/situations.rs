@@ -240,7 +240,7 @@ fn mute_udp(host: &Host, ports: &[u16]) -> Vec<UdpSocket> {
 
 fn waiting_for_its_service(host: &Host, port: u16) -> Background {
     let mut command = host.command("systemd-socket-activate");
-    command.args(["-l", &format!("{}:{port}", host.address()), "/bin/cat"]);
+    command.args(["--accept", "--inetd", "-l", &format!("{}:{port}", host.address()), "/bin/cat"]);
     let mut process = Background::start("activate", &host.directory, &mut command);
     process.wait_until("socket", |_| host.listens("tcp", port));
     process
