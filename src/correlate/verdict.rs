@@ -219,7 +219,7 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     let rules_tell = inside.answer.is_some_and(|answer| answer.path != PathOutcome::Unknown);
     if look.sight == Sight::Outside
         && !rules_tell
-        && let Some(led) = takers.led_on(endpoint.address)
+        && let Some(led) = takers.led_on(endpoint.address).or_else(|| perhaps_led_on(inside))
     {
         return led_past_unknown_rules(look, inside, &led);
     }
@@ -260,6 +260,15 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     }
     judgement.reasons.extend(details(takers));
     judgement
+}
+
+/// A socket whose owner the report could not see may be an engine's that holds the port for a container, where the report
+/// shows an engine's bridge or could not show one.
+fn perhaps_led_on(inside: &Inside<'_, '_>) -> Option<String> {
+    let listener = inside.takers.taking.first()?.socket.listener;
+    let owned = inside.takers.taking.iter().any(|taking| taking.socket.listener.process.is_some());
+    (!owned && inside.machine.may_publish_unseen())
+        .then(|| format!("{} takes it, which may hold the port for a container", words::socket(listener)))
 }
 
 /// Open and led on to a container. The rules that lead it there may lead it past INPUT: without them nobody knows

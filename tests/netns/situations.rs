@@ -41,7 +41,7 @@ fn every_situation_has_its_verdict() {
     nft(lab.host(97), &dropping("tcp dport 22 drop"));
     nft(
         lab.host(98),
-        "table ip everything {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20039 redirect to \
+        "table ip everything {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20023 redirect to \
          :6999\n }\n}\n",
     );
 
@@ -65,8 +65,30 @@ fn every_situation_has_its_verdict() {
     let findings = report["findings"].as_array().unwrap();
     let flood = findings.iter().find(|one| one["rule"] == "answers-everything");
     assert_eq!(flood.map(|flood| &flood["endpoint"]), Some(&"198.18.0.98".into()), "{}", outcome.shown());
+    leads_with_what_is_missed(&outcome.stdout);
     without_rules_it_is_undetermined(&lab, &report);
     drop((waiting, diverted, pod, leaking, firewalld, router));
+}
+
+/// The table begins with the bypasses, leaks and contradictions: each with three lines of path and what closes it.
+fn leads_with_what_is_missed(table: &str) {
+    let (lead, rest) = table.split_once("\n\n").unwrap();
+    let mut lines = lead.lines();
+    assert_eq!(lines.next(), Some("WHAT THE FIREWALL MISSES"), "{table}");
+    let missed = ["198.18.0.90:8080/tcp", "198.18.0.91:8080/tcp", "198.18.0.93:2379/tcp", "198.18.0.95:8443/tcp"];
+    for endpoint in missed {
+        let (_, told) = lead.split_once(&format!(" {endpoint}  ")).unwrap_or_else(|| panic!("no {endpoint}:\n{lead}"));
+        let lines: Vec<&str> = told.lines().skip(1).map(str::trim_start).collect();
+        let of = |start: &str| {
+            let found = lines.iter().position(|line| line.starts_with(start));
+            found.unwrap_or_else(|| panic!("no `{start}` of {endpoint}:\n{told}"))
+        };
+        assert!(of("1  ") < of("2  ") && of("2  ") < of("3  ") && of("3  ") < of("fix "), "{told}");
+    }
+    // The worst first: a service that lets anybody in comes before one that nobody recognised.
+    let place = |endpoint: &str| lead.find(&format!(" {endpoint}  "));
+    assert!(place("198.18.0.93:2379/tcp") < place("198.18.0.90:8080/tcp"), "{lead}");
+    assert!(rest.contains("FINDINGS"), "{rest}");
 }
 
 /// The same machine by reports that lack its rules: of an ordinary user, and a plain listing.

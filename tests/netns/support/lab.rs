@@ -45,8 +45,10 @@ pub struct Host {
 impl Host {
     fn start(namespace: Namespace, number: u8, directory: PathBuf) -> Self {
         fs::write(directory.join("machine-id"), format!("{:032x}\n", 0x1ab0_0000 + u32::from(number))).unwrap();
+        // Network namespaces that others on this machine have mounted are none of the host's.
         let script = format!(
-            "hostname h{number} && mount -t tmpfs tmpfs /run && mkdir -p /run/sshd /run/rpcbind /run/avahi-daemon \
+            "awk '$3 == \"nsfs\" {{ print $2 }}' /proc/self/mounts | xargs -r umount -l; \
+             hostname h{number} && mount -t tmpfs tmpfs /run && mkdir -p /run/sshd /run/rpcbind /run/avahi-daemon \
              && mount --bind '{}/machine-id' /etc/machine-id && echo started && while :; do sleep 1; done",
             directory.display()
         );
