@@ -218,7 +218,8 @@ fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> i
         ("block", &triage.firewall),
     ];
     for (question, answer) in answers {
-        if !answer.is_empty() && !(leads && question == "block") {
+        let shown_above = leads && question == "block";
+        if !answer.is_empty() && !shown_above {
             style.write_wrapped(&format!("         {question:<5} "), &escape::text(answer, 600), to)?;
         }
     }

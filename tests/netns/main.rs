@@ -20,6 +20,7 @@ mod exit_codes;
 mod firewalls;
 mod lab_itself;
 mod pki;
+mod podman;
 mod replay;
 mod rules;
 mod servers;

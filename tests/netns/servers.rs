@@ -45,6 +45,10 @@ pub enum Server {
         port: u16,
         layer: Layer,
     },
+    /// Accepts and hangs up.
+    HangingUp {
+        port: u16,
+    },
     /// A web server that knows no path.
     NotFound {
         port: u16,
@@ -124,7 +128,11 @@ impl Server {
             Self::Prometheus { .. } => &["prometheus"],
             Self::Rpcbind => &["rpcbind"],
             Self::Ssh { .. } => &["sshd", "ssh-keygen"],
-            Self::Recorded { .. } | Self::NotFound { .. } | Self::Resetting { .. } | Self::Silent { .. } => &[],
+            Self::HangingUp { .. }
+            | Self::Recorded { .. }
+            | Self::NotFound { .. }
+            | Self::Resetting { .. }
+            | Self::Silent { .. } => &[],
         }
     }
 
@@ -149,6 +157,7 @@ impl Server {
                     }
                 }
             }
+            Self::HangingUp { port } => Box::new(Acceptor::hanging_up(host, *port)),
             Self::NotFound { port } => Box::new(Acceptor::saying(
                 &host.namespace,
                 *port,
@@ -287,7 +296,7 @@ exec runc \"$@\"
 }
 
 /// A root file system with nothing but busybox, as a tar file.
-fn busybox_root(directory: &Path) -> String {
+pub fn busybox_root(directory: &Path) -> String {
     let root = directory.join("root");
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::create_dir_all(root.join("www")).unwrap();
@@ -338,7 +347,8 @@ fn etcd(host: &Host, port: u16, guard: EtcdGuard, secret: &str) -> Background {
         etcdctl(&["user", "grant-role", "root", "root"]);
         etcdctl(&["auth", "enable"]);
     }
-    process
+    // What it keeps goes with the lab.
+    process.killed_at_once()
 }
 
 fn prometheus(host: &Host, port: u16, guard: PrometheusGuard, secret: &str) -> Background {
@@ -387,5 +397,5 @@ fn sshd(host: &Host, port: u16) -> Background {
     command.args(["-D", "-e", "-f", "/dev/null", "-h", &key, "-p", &port.to_string()]);
     let mut process = Background::start(&format!("ssh-{port}"), &host.directory, &mut command);
     process.wait_until("port", |_| host.listens("tcp", port));
-    process
+    process.killed_at_once()
 }

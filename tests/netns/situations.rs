@@ -139,6 +139,7 @@ fn etcd_on_loopback_led_to(host: &Host) -> Background {
     let mut etcd = Background::start("etcd-local", &host.directory, &mut command);
     etcd.wait_until("client port", |output| output.contains("ready to serve client requests"));
     host.namespace.sysctl("net.ipv4.conf.all.route_localnet", "1");
+    let etcd = etcd.killed_at_once();
     nft(
         host,
         "table ip shortcut {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  iifname eth0 tcp dport { 2379, \
@@ -157,7 +158,7 @@ fn web_server(host: &Host, namespace: &str, port: &str) -> Background {
     let mut command = host.command("nsenter");
     command.arg(format!("--net=/run/netns/{namespace}"));
     command.args(["busybox", "httpd", "-f", "-p", port, "-h"]).arg(&host.directory);
-    Background::start(&format!("httpd-{port}"), &host.directory, &mut command)
+    Background::start(&format!("httpd-{port}"), &host.directory, &mut command).killed_at_once()
 }
 
 /// What kube-proxy writes for a service of type NodePort with one pod, in its iptables mode.
@@ -265,7 +266,7 @@ fn waiting_for_its_service(host: &Host, port: u16) -> Background {
     command.args(["--accept", "--inetd", "-l", &format!("{}:{port}", host.address()), "/bin/cat"]);
     let mut process = Background::start("activate", &host.directory, &mut command);
     process.wait_until("socket", |_| host.listens("tcp", port));
-    process
+    process.killed_at_once()
 }
 
 /// Host 97 gets the address 198.18.2.97 behind a router that rejects two ports and drops a third.
