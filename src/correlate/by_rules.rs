@@ -3,14 +3,15 @@
 //! The evaluated path is the host's alone. Boxes between the vantage and the host, eBPF and hardware are not in it: where
 //! the path and the network disagree, that is what is said.
 
-use super::lookup::Seen;
 use super::machine::Machine;
-use super::remarks::{how, sentence};
-use super::takes::{Takers, Taking, fit};
+use super::path_words::{
+    decisive, kubernetes_service, path_sentences, receiver as words_of_receiver, rule, translation, why_never_asked,
+};
+use super::takes::{Takers, Taking, fit, is_loopback_only};
 use super::verdict::{Inside, Judgement, Look, Sight};
-use super::words;
-use crate::model::host_report::{HOST_NAMESPACE, Listener};
-use crate::model::path::{Delivered, TraceStep};
+use super::{layers, stopped, words};
+use crate::model::host_report::Listener;
+use crate::model::path::Delivered;
 use crate::model::{Confidence, PathAnswer, PathOutcome, PortState, Reason, Verdict};
 
 /// Judges anew what `before` left to the rules. Without an answer, or seen from the machine itself, nothing changes.
@@ -21,8 +22,8 @@ pub fn settle(look: Look<'_>, inside: &Inside<'_, '_>, before: Judgement) -> Jud
     }
     let mut judgement = match look.seen.state {
         PortState::Open => open(look, inside, answer, before),
-        PortState::Filtered | PortState::Closed => stopped(look, inside, answer, before),
-        PortState::OpenOrFiltered => udp_silence(look, inside, answer, before),
+        PortState::Filtered | PortState::Closed => stopped::stopped(look, inside, answer, before),
+        PortState::OpenOrFiltered => stopped::udp_silence(look, inside, answer, before),
         PortState::Unreachable | PortState::Unknown => return before,
     };
     if answer.path == PathOutcome::Unknown && !answer.unknown.is_empty() {
@@ -38,7 +39,7 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
         Verdict::LeakedLocal => {
             let mut judgement = before;
             judgement.reasons.truncate(1);
-            judgement.reasons.extend(path_sentences(answer));
+            judgement.reasons.extend(leak_sentences(answer));
             return judgement;
         }
         Verdict::AnswersEverything => return before,
@@ -59,167 +60,155 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
         return judgement;
     }
     if answer.path.is_refusal() {
-        let mut judgement = renewed(
-            before,
-            Verdict::Contradiction,
-            format!(
-                "{endpoint} is open, and the host's own rules {} it: {}.",
-                if answer.path == PathOutcome::Drop { "drop" } else { "reject" },
-                decisive(&answer.trace).map_or_else(|| "by their policy".to_owned(), rule)
-            ),
-        );
-        judgement.reasons.insert(
-            1,
-            "What answers does so before or beside these rules: an XDP or tc program, hardware, a box in front of the \
-             host; or the rules changed since the report was taken."
-                .to_owned(),
-        );
-        judgement.confidence = judgement.confidence.min(Confidence::Likely);
-        return judgement;
+        return refused_and_open(look, inside, answer, before);
     }
     if answer.path != PathOutcome::Accept {
         return before;
     }
-    let translated = answer.trace.iter().any(|step| step.action.starts_with("dnat"));
-    let behind = answer.delivered.as_ref().map(|delivered| (delivered, receiver(inside.machine, delivered, look)));
+    accepted(look, inside, answer, before)
+}
+
+/// Open, and the evaluated path lets it in where INPUT would, too.
+fn accepted(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
+    let endpoint = look.endpoint;
+    let behind = answer.delivered.as_ref().filter(|_| translation(answer).is_some());
+    let behind = behind.map(|delivered| (delivered, receiver(inside.machine, delivered, look)));
     match (before.verdict, behind) {
-        (Verdict::Unreported, Some((_, Some(listener)))) if translated => {
-            let what = format!("{endpoint} is open: {} takes it after a translation.", words::socket(listener));
-            let mut judgement = renewed(before, Verdict::Exposed, what);
+        (Verdict::Unreported | Verdict::Undetermined, Some((_, Some(listener))))
+            if is_loopback_only(listener) && !inside.takers.any_takes() =>
+        {
+            let what = format!(
+                "{endpoint} is open from outside, and a rule leads it to {}, which is bound to loopback only.",
+                words::socket(listener)
+            );
+            let mut judgement = renewed(before, Verdict::LeakedLocal, what);
             judgement.reasons.truncate(1);
-            judgement.reasons.extend(path_sentences(answer));
+            judgement.reasons.extend(leak_sentences(answer));
             judgement.listener = Some(listener.clone());
             judgement
         }
-        (Verdict::Unreported, Some((delivered, None))) if translated => {
+        (Verdict::Unreported, Some((delivered, listener))) => {
             let mut judgement = before;
-            let place = match delivered.namespace.as_deref() {
-                Some(HOST_NAMESPACE) => "where no socket that the report shows takes it".to_owned(),
-                Some(namespace) => format!("in namespace {namespace}, where no socket that the report shows takes it"),
-                None => "beyond this host's namespaces".to_owned(),
-            };
-            let whole =
-                format!("{endpoint} is open and has no socket here: rules lead it to {}, {place}.", target(delivered));
-            judgement.reasons[0] = whole;
-            judgement.reasons.splice(1..1, path_sentences(answer));
+            let by = kubernetes_service(answer)
+                .map_or_else(|| "a rule leads it to".to_owned(), |service| format!("it is {service}, led to"));
+            let whole = format!(
+                "{endpoint} is open without a socket of its own: {by} {}.",
+                words_of_receiver(delivered, listener)
+            );
+            // What is explained needs no guesses.
+            judgement.reasons = vec![whole];
+            judgement.reasons.extend(path_sentences(answer));
+            judgement.confidence = Confidence::Certain;
+            judgement.listener = listener.cloned();
             judgement
         }
+        (Verdict::Unreported, None) => with_layers(look, inside, answer, before),
         (Verdict::Undetermined, _) if inside.takers.any_takes() => {
             let what = format!("{endpoint} is open, and the host's rules let it pass.");
             let mut judgement = renewed(before, Verdict::Exposed, what);
             judgement.reasons.splice(1..1, path_sentences(answer));
             judgement
         }
-        (Verdict::Exposed, _) => {
+        (Verdict::Exposed, behind) => {
             let mut judgement = before;
             judgement.reasons.splice(1..1, path_sentences(answer));
+            if let Some((_, Some(listener))) = behind
+                && inside.takers.published.is_empty()
+                && !inside.takers.taking.iter().any(|taking| taking.socket.listener == listener)
+            {
+                // The socket that has the port never gets the packet.
+                judgement.reasons[0] =
+                    format!("{endpoint} is open: {} takes it after a translation.", words::socket(listener));
+                judgement.listener = Some(listener.clone());
+            }
             judgement
         }
         _ => before,
     }
 }
 
-/// Refused or silent, and something listens: who stops it?
-fn stopped(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
-    let Look { endpoint, seen, .. } = look;
-    let Some(what) = listens(&inside.takers) else { return before };
-    if before.verdict != Verdict::Undetermined {
-        return before;
+/// No rule and no socket: what the report names of programs that come before both.
+fn with_layers(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
+    let mut programs = layers::before_the_rules(inside.machine, answer.iif.as_deref());
+    programs.extend(layers::socket_lookups(inside.machine));
+    let mut judgement = before;
+    judgement.reasons.retain(|known| !known.contains("layers not read"));
+    if programs.is_empty() {
+        judgement.reasons.push(
+            "No rule of the host translates it, and no BPF program is attached where it comes in: a box in front of the \
+             host may answer in its name; compare it with another vantage."
+                .to_owned(),
+        );
+    } else {
+        judgement.reasons[0] = format!(
+            "{} is open, and neither a socket nor a rule of the host takes it: what is attached before them may \
+             ({}; layer not read).",
+            look.endpoint,
+            programs.join(", ")
+        );
     }
-    let seen_words = how(endpoint, seen);
-    match answer.path {
-        PathOutcome::Drop | PathOutcome::Reject if fits(seen, answer) => {
-            let mut judgement = renewed(
-                before,
-                Verdict::Guarded,
-                format!("{endpoint} {seen_words} although {what}: only the host's firewall protects it."),
-            );
-            judgement.reasons.insert(
-                1,
-                sentence(&format!(
-                    "It is stopped by {}",
-                    decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule)
-                )),
-            );
-            if inside.silent_host {
-                judgement.confidence = judgement.confidence.min(Confidence::Likely);
-            }
-            judgement
-        }
-        PathOutcome::Accept if seen.state == PortState::Filtered => {
-            if let Some((listener, queue)) = full_queue(&inside.takers) {
-                let mut judgement = before;
-                judgement.reasons[0] = format!(
-                    "{endpoint} {seen_words}, and it is no filter: the accept queue of {} is full ({} waiting, backlog {}).",
-                    words::socket(listener),
-                    queue.length,
-                    queue.backlog
-                );
-                return judgement;
-            }
-            if inside.silent_host {
-                return before;
-            }
-            let mut judgement = renewed(
-                before,
-                Verdict::GuardedElsewhere,
-                format!(
-                    "{endpoint} {seen_words} although {what} and the host's own rules let it pass: something between the \
-                     vantage and the host stops it."
-                ),
-            );
-            judgement.confidence = judgement.confidence.min(Confidence::Likely);
-            judgement.reasons.splice(1..1, path_sentences(answer));
-            judgement
-        }
-        _ => before,
-    }
+    judgement
 }
 
-fn udp_silence(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
+/// The rules refuse it and the network lets it in: both sides, and what may stand between.
+fn refused_and_open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
     let endpoint = look.endpoint;
-    let Some(what) = listens(&inside.takers) else { return before };
-    match answer.path {
-        PathOutcome::Drop | PathOutcome::Reject => {
-            let mut judgement = renewed(
-                before,
-                Verdict::Guarded,
-                format!("{endpoint} gave no answer although {what}: only the host's firewall protects it."),
-            );
-            judgement.reasons.insert(
-                1,
-                sentence(&format!(
-                    "It is stopped by {}",
-                    decisive(&answer.trace).map_or_else(|| "a policy".to_owned(), rule)
-                )),
-            );
-            judgement
-        }
-        PathOutcome::Accept if !inside.silent_host => {
-            let mut judgement = renewed(
-                before,
-                Verdict::Exposed,
-                format!(
-                    "{endpoint} gave no answer, {what} and the host's rules let it pass: they settle open|filtered."
-                ),
-            );
-            judgement.confidence = Confidence::Likely;
-            judgement.reasons.splice(1..1, path_sentences(answer));
-            judgement
-        }
-        _ => before,
+    let action = if answer.path == PathOutcome::Drop { "drop" } else { "reject" };
+    let refusing = decisive(&answer.trace).map_or_else(|| "by their policy".to_owned(), rule);
+    if inside.stale && !inside.takers.any_takes() {
+        let mut judgement = before;
+        judgement.verdict = Verdict::Undetermined;
+        judgement.reasons = vec![format!(
+            "{endpoint} is open, and neither a socket nor a rule of the host report accounts for it (its rules {action} \
+             it: {refusing}): a report of today settles whether they still do."
+        )];
+        judgement.confidence = Confidence::Possible;
+        return judgement;
     }
+    let mut judgement = renewed(
+        before,
+        Verdict::Contradiction,
+        format!("{endpoint} is open, and the host's own rules {action} it: {refusing}."),
+    );
+    let programs = layers::before_the_rules(inside.machine, answer.iif.as_deref());
+    let between = if programs.is_empty() {
+        "What answers does so before or beside these rules: an XDP or tc program, hardware, a box in front of the host; \
+         or the rules changed since the report was taken."
+            .to_owned()
+    } else {
+        format!(
+            "What is attached before these rules may answer or redirect it: {} (layer not read); or the rules changed \
+             since the report was taken.",
+            programs.join(", ")
+        )
+    };
+    judgement.reasons.insert(1, between);
+    judgement.confidence = judgement.confidence.min(Confidence::Likely);
+    judgement
 }
 
-/// Whether what was seen is what the rules do: silence or the ICMP error of a reject, a reset of `tcp-reset`.
-fn fits(seen: &Seen, answer: &PathAnswer) -> bool {
-    match seen.state {
-        PortState::Closed => answer.refusal.as_deref() == Some("tcp-reset"),
-        _ => true,
+/// How a packet from outside comes to a loopback socket.
+fn leak_sentences(answer: &PathAnswer) -> Vec<String> {
+    let mut sentences = path_sentences(answer);
+    if answer.path.is_refusal() {
+        sentences.push(format!(
+            "The host's rules stop it as far as they are read ({}): something before or beside them leads it in.",
+            decisive(&answer.trace).map_or_else(|| "by their policy".to_owned(), rule)
+        ));
     }
+    let to_loopback = answer
+        .delivered
+        .as_ref()
+        .is_some_and(|delivered| delivered.address.is_loopback() && delivered.address.is_ipv4());
+    if to_loopback {
+        let interface = answer.iif.as_deref().unwrap_or("the interface");
+        sentences.push(format!("route_localnet is 1 for {interface}: without it the kernel would drop such a packet."));
+    }
+    sentences
 }
 
-fn renewed(before: Judgement, verdict: Verdict, reason: String) -> Judgement {
+/// Another verdict in place of what was said without the rules.
+pub fn renewed(before: Judgement, verdict: Verdict, reason: String) -> Judgement {
     let mut reasons = before.reasons;
     // The first sentence was the reason of the verdict that it was; what follows is about sockets and stays.
     if reasons.is_empty() {
@@ -232,7 +221,7 @@ fn renewed(before: Judgement, verdict: Verdict, reason: String) -> Judgement {
 }
 
 /// What listens, as the middle of a sentence.
-fn listens(takers: &Takers<'_>) -> Option<String> {
+pub fn listens(takers: &Takers<'_>) -> Option<String> {
     match (takers.taking.first(), takers.published.first()) {
         (Some(Taking { socket, doubt: None }), _) => Some(format!("{} takes it", words::socket(socket.listener))),
         (Some(Taking { socket, doubt: Some(doubt) }), _) => {
@@ -243,15 +232,8 @@ fn listens(takers: &Takers<'_>) -> Option<String> {
     }
 }
 
-fn full_queue<'a>(takers: &Takers<'a>) -> Option<(&'a Listener, crate::model::host_report::AcceptQueue)> {
-    takers.taking.iter().find_map(|taking| {
-        let listener = taking.socket.listener;
-        listener.accept_queue.filter(|queue| queue.is_full()).map(|queue| (listener, queue))
-    })
-}
-
 /// The socket that takes the packet where it is delivered.
-fn receiver<'a>(machine: &Machine<'a>, delivered: &Delivered, look: Look<'_>) -> Option<&'a Listener> {
+pub fn receiver<'a>(machine: &Machine<'a>, delivered: &Delivered, look: Look<'_>) -> Option<&'a Listener> {
     let namespace = delivered.namespace.as_deref()?;
     let port = delivered.port?;
     let sockets = machine.sockets.iter().map(|socket| socket.listener);
@@ -261,90 +243,6 @@ fn receiver<'a>(machine: &Machine<'a>, delivered: &Delivered, look: Look<'_>) ->
             && fit(listener, delivered.address, None).is_some()
     });
     taking.next()
-}
-
-/// Why the rule that was believed in never saw the packet, and what let it pass.
-fn why_never_asked(answer: &PathAnswer) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let translation = answer.trace.iter().find(|step| step.action.starts_with("dnat"));
-    let forwarded = answer.trace.iter().any(|step| step.hook == "forward");
-    if let Some(step) = translation {
-        let believed = if forwarded {
-            "INPUT, where that rule is, is never asked: the packet is forwarded"
-        } else {
-            "INPUT is asked for the translated port only"
-        };
-        sentences.push(format!("{} rewrites it ({}) before INPUT. {believed}.", rule(step), step.action));
-    }
-    if let Some(step) = decisive(&answer.trace) {
-        let hook = step.hook.to_uppercase();
-        sentences.push(format!("{hook} accepts it: {}.", rule(step)));
-    }
-    if let Some(delivered) = &answer.delivered {
-        sentences.push(format!("It ends at {}.", place(delivered)));
-    }
-    sentences
-}
-
-/// The path in a sentence or two.
-fn path_sentences(answer: &PathAnswer) -> Vec<String> {
-    let mut sentences = Vec::new();
-    if let Some(step) = answer.trace.iter().find(|step| step.action.starts_with("dnat")) {
-        sentences.push(format!("{} rewrites it ({}).", rule(step), step.action));
-    }
-    if answer.path == PathOutcome::Accept {
-        match decisive(&answer.trace) {
-            Some(step) => sentences.push(format!("The host's rules let it pass: {}.", rule(step))),
-            None => sentences.push("No rule of the host stops it.".to_owned()),
-        }
-    }
-    sentences
-}
-
-fn decisive(trace: &[TraceStep]) -> Option<&TraceStep> {
-    trace.iter().rev().find(|step| step.decides)
-}
-
-/// `table ip nat, chain DOCKER, handle 12`, with the rule's text.
-fn rule(step: &TraceStep) -> String {
-    if step.table.is_empty() {
-        return format!("the routing decision ({})", step.rule);
-    }
-    let place = match (step.handle, step.number) {
-        (Some(handle), _) => format!(", handle {handle}"),
-        (None, Some(number)) => format!(", rule {number}"),
-        (None, None) => String::new(),
-    };
-    let inside = step.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
-    format!("table {}, chain {}{place}: `{}`{inside}", step.table, step.chain, step.rule)
-}
-
-fn target(delivered: &Delivered) -> String {
-    match delivered.port {
-        Some(port) => std::net::SocketAddr::new(delivered.address, port).to_string(),
-        None => delivered.address.to_string(),
-    }
-}
-
-fn place(delivered: &Delivered) -> String {
-    match delivered.namespace.as_deref() {
-        Some(HOST_NAMESPACE) => format!("{} on the host", target(delivered)),
-        Some(namespace) => format!("{} in namespace {namespace}", target(delivered)),
-        None => format!("{}, beyond this host", target(delivered)),
-    }
-}
-
-/// The path as lines of a report: a step a line.
-pub fn lines(answer: &PathAnswer) -> Vec<String> {
-    let step = |step: &TraceStep| {
-        let namespace = step.namespace.as_ref().map_or_else(String::new, |namespace| format!("[{namespace}] "));
-        if step.table.is_empty() {
-            format!("{namespace}{}: {} -> {}", step.hook, step.rule, step.action)
-        } else {
-            format!("{namespace}{}: {} -> {}", step.hook, rule(step), step.action)
-        }
-    };
-    answer.trace.iter().map(step).collect()
 }
 
 /// Unknown conditions that a reason names.

@@ -14,7 +14,7 @@ use super::scope::Asked;
 use super::verdict::Sight;
 use super::{everything, gaps};
 use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
-use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts};
+use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
 
 /// What one host said about itself.
 #[derive(Clone, Debug)]
@@ -216,6 +216,7 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         Case {
             entry,
             facts: entry.service.as_ref().and_then(|service| facts.get(&service.name)),
+            usual: entry.service.is_none().then(|| usual(entry, facts)).flatten(),
             sight: own.sight(entry),
             confidence: known.map_or(Confidence::Certain, |known| known.confidence),
             published: known.and_then(|known| known.published),
@@ -233,6 +234,23 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         })
         .collect();
     rules::findings(&cases)
+}
+
+/// The service whose usual port this is; where several share the port, the one that the listening process is named
+/// after (`dockerd`, `docker`), else none.
+fn usual<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFacts>) -> Option<&'a ServiceFacts> {
+    let usual: Vec<(&String, &ServiceFacts)> = facts
+        .iter()
+        .filter(|(_, facts)| {
+            let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
+            ports.contains(&entry.port)
+        })
+        .collect();
+    if let [(_, only)] = usual[..] {
+        return Some(only);
+    }
+    let process = entry.listener.as_ref()?.process.as_deref()?;
+    usual.into_iter().find(|(name, _)| process.starts_with(name.as_str())).map(|(_, facts)| facts)
 }
 
 const fn endpoint_key(entry: &EndpointEntry) -> Endpoint {

@@ -1,7 +1,7 @@
 //! One host judged: the entries its machine adds, the fold of what answers everything, a verdict on each endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::correlation::Surroundings;
 use super::everything::{self, Flood};
@@ -10,8 +10,8 @@ use super::hosts::Part;
 use super::join::Joined;
 use super::lookup::{self, Seen, group_ports, swept_addresses};
 use super::stakes::{self, Stakes};
-use super::staleness::caveat;
-use super::takes::{Takers, takers};
+use super::staleness::{caveat, is_stale};
+use super::takes::takers;
 use super::verdict::{Inside, Judgement, Look, judge};
 use crate::model::host_report::HOST_NAMESPACE;
 use crate::model::report::{EndpointEntry, Host, VantageKind};
@@ -72,10 +72,23 @@ pub fn judge_host(
             let own = joined.machine.namespace_of(entry.address) == HOST_NAMESPACE;
             own.then(|| path.answer(&PathQuestion { to: endpoint, from, iif: None }))
         });
+        let takers = found(endpoint).unwrap_or_default();
+        let loopback = answer.as_ref().filter(|_| takers.is_loopback_only() && endpoint.address.is_ipv4());
+        let loopback = loopback.zip(path).map(|(answer, path)| {
+            let to = Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ..endpoint };
+            path.answer(&PathQuestion { to, from: answer.from, iif: answer.iif.clone() })
+        });
+        let open = answer.as_ref().filter(|_| entry.state == PortState::Open);
+        let stranger = open.zip(path).map(|(answer, path)| {
+            path.answer(&PathQuestion { to: endpoint, from: stranger(endpoint.address), iif: answer.iif.clone() })
+        });
         let inside = joined.map(|(joined, _)| Inside {
             machine: &joined.machine,
             answer: answer.as_ref(),
-            takers: found(endpoint).unwrap_or_else(Takers::default),
+            takers,
+            loopback: loopback.as_ref(),
+            stranger: stranger.as_ref(),
+            stale: is_stale(joined.machine.reports(), around.run),
             silent_host: around.asked.is_silent(entry.address),
             udp_answers: udp_answers.contains(&entry.address),
             caveats: &caveats,
@@ -88,7 +101,7 @@ pub fn judge_host(
         let stakes = joined.map(|(joined, _)| stakes::of(&joined.machine, judgement.listener.as_ref()));
         if let Some(answer) = &answer {
             entry.intent = Some(answer.intent.to_string());
-            entry.path = super::by_rules::lines(answer);
+            entry.path = super::path_words::lines(answer);
         }
         judged.endpoints.insert(
             endpoint,
@@ -182,6 +195,14 @@ fn udp_answering(host: &Host) -> BTreeSet<IpAddr> {
     entries.map(|entry| entry.address).chain(groups.map(|group| group.address)).collect()
 }
 
+/// An address of a documentation network (RFC 5737, RFC 9637), which no rule trusts.
+const fn stranger(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 7)),
+    }
+}
+
 fn caveats(joined: &Joined<'_>, around: &Surroundings<'_>) -> Vec<String> {
     let mut sentences = Vec::new();
     if joined.assumed {
@@ -189,9 +210,11 @@ fn caveats(joined: &Joined<'_>, around: &Surroundings<'_>) -> Vec<String> {
             "The listing names no address: it was taken to be of this host, the only one that was asked.".to_owned(),
         );
     }
-    let stale = joined.machine.reports().filter_map(|report| caveat(report, around.run));
-    sentences.extend(stale);
-    sentences.dedup();
+    // A later report of the same machine makes up for an old one.
+    if is_stale(joined.machine.reports(), around.run) {
+        sentences.extend(joined.machine.reports().filter_map(|report| caveat(report, around.run)));
+        sentences.dedup();
+    }
     sentences
 }
 

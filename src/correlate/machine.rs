@@ -116,6 +116,12 @@ impl<'a> Machine<'a> {
         self.reports().any(|report| report.source.sees_namespaces() && report.privileges.namespaces)
     }
 
+    /// Whether an engine may publish ports here of which the reports do not tell: there is a bridge, or nothing is known
+    /// of the interfaces.
+    pub fn may_publish_unseen(&self) -> bool {
+        self.addresses.is_empty() || self.addresses.iter().any(|entry| entry.bridge)
+    }
+
     /// The interface that carries `address` in the host's own namespace.
     pub fn interface_of(&self, address: IpAddr) -> Option<&'a str> {
         let address = canonical(address);

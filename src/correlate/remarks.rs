@@ -8,7 +8,7 @@ use super::machine::{Machine, Presence, Socket};
 use super::takes::{ContainerEnd, Publication, Takers, Taking};
 use super::verdict::{Judgement, Look};
 use super::words;
-use crate::model::host_report::Listener;
+use crate::model::host_report::{AcceptQueue, Listener};
 use crate::model::{Endpoint, PortState, Reason};
 
 /// The socket that people look for: the one that takes the endpoint, else the container's, else the loopback one. A
@@ -68,6 +68,14 @@ pub fn details(takers: &Takers<'_>) -> Vec<String> {
     }
     sentences.dedup();
     sentences
+}
+
+/// The socket whose accept queue is full: the kernel drops what comes, which looks like a filter from outside.
+pub fn full_queue<'a>(takers: &Takers<'a>) -> Option<(&'a Listener, AcceptQueue)> {
+    takers.taking.iter().find_map(|taking| {
+        let listener = taking.socket.listener;
+        listener.accept_queue.filter(|queue| queue.is_full()).map(|queue| (listener, queue))
+    })
 }
 
 pub fn describe_publications(judgement: &mut Judgement, takers: &Takers<'_>, rules_are_known: bool) {

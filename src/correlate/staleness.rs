@@ -5,7 +5,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::HostReport;
 use crate::model::report::Run;
 
-/// The sentence for a report taken more than an hour from the sweep; `None` when it was taken near it, or when one of
+/// Whether every report that tells its time was taken far from the sweep, and there is one.
+pub fn is_stale<'a>(reports: impl Iterator<Item = &'a HostReport>, run: &Run) -> bool {
+    let mut told = reports.filter(|report| report.collected_at.is_some()).peekable();
+    told.peek().is_some() && told.all(|report| caveat(report, run).is_some())
+}
+
+/// The sentence for a report taken more than half an hour from the sweep; `None` when it was taken near it, or when one of
 /// the times is not told.
 pub fn caveat(report: &HostReport, run: &Run) -> Option<String> {
     let taken: Timestamp = report.collected_at.as_deref()?.parse().ok()?;
@@ -17,13 +23,17 @@ pub fn caveat(report: &HostReport, run: &Run) -> Option<String> {
         (taken.duration_since(finished), "after")
     };
     (distance > NEAR).then(|| {
-        let hours = distance.as_hours();
-        let long = if hours < 48 { format!("{hours} h") } else { format!("{} days", hours / 24) };
+        let (hours, minutes) = (distance.as_hours(), distance.as_mins());
+        let long = match hours {
+            0..2 => format!("{minutes} min"),
+            2..48 => format!("{hours} h"),
+            _ => format!("{} days", hours / 24),
+        };
         format!("The host report was taken {long} {side} the sweep: sockets may have come and gone since.")
     })
 }
 
-const NEAR: SignedDuration = SignedDuration::from_hours(1);
+const NEAR: SignedDuration = SignedDuration::from_mins(30);
 
 #[cfg(test)]
 mod tests {
@@ -65,12 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_distance_of_hours_is_worth_a_word() {
+    fn only_a_report_of_another_hour_is_worth_a_word() {
         for near in
-            ["2026-01-02T09:00:00Z", "2026-01-02T11:00:00Z", "2026-01-02T13:00:00Z", "2026-01-02T14:30:00+02:00"]
+            ["2026-01-02T09:30:00Z", "2026-01-02T11:00:00Z", "2026-01-02T12:30:00Z", "2026-01-02T14:30:00+02:00"]
         {
             assert_eq!(said(Some(near)), None, "{near}");
         }
+        assert!(said(Some("2026-01-02T09:00:00Z")).is_some_and(|text| text.contains("60 min before")));
         assert!(said(Some("2026-01-02T08:00:00Z")).is_some_and(|text| text.contains("2 h before")));
         assert!(said(Some("2026-01-05T13:00:00Z")).is_some_and(|text| text.contains("3 days after")));
         assert_eq!(said(None), None);

@@ -31,11 +31,34 @@ impl Takers<'_> {
         !self.taking.is_empty() || self.published.iter().any(ends)
     }
 
+    /// What leads packets to `address` on to a container, by translation as a rule and not by a socket of the host;
+    /// the middle of a sentence. `None` where a socket of the host takes them.
+    pub fn led_on(&self, address: IpAddr) -> Option<String> {
+        let holder = self.taking.first().map(|taking| taking.socket.listener);
+        let process = holder.and_then(|listener| listener.process.as_deref());
+        if let Some(publication) = self.published.first() {
+            // docker-proxy itself carries IPv6 to a container that has IPv4 only; these programs carry everything.
+            let carried = process == Some("docker-proxy")
+                && publication.port.container_address.is_some_and(|inner| !same_family(inner, canonical(address)));
+            let by_process = process.is_some_and(|process| CARRIERS.contains(&process));
+            return (!carried && !by_process).then(|| super::words::publication(publication));
+        }
+        let node_port = process == Some("kube-proxy") && super::verdict::NODE_PORTS.contains(&holder?.port);
+        let held = process.is_some_and(|process| HOLDERS.contains(&process));
+        let holder = holder.filter(|_| held || node_port)?;
+        Some(format!("{} holds it for a container", super::words::socket(holder)))
+    }
+
     pub fn is_loopback_only(&self) -> bool {
         let local = !self.loopback.is_empty() || !self.published_loopback.is_empty();
         local && !self.any_takes()
     }
 }
+
+/// Programs that hold a published port while rules lead its packets to the container.
+const HOLDERS: [&str; 2] = ["conmon", "docker-proxy"];
+/// Programs of rootless containers and of LXD that carry the packets themselves.
+const CARRIERS: [&str; 6] = ["forkproxy", "lxd", "pasta", "rootlesskit", "rootlessport", "slirp4netns"];
 
 /// A socket that takes an endpoint.
 #[derive(Clone, Debug)]

@@ -6,11 +6,11 @@
 
 use super::lookup::Seen;
 use super::machine::{Machine, Presence};
-use super::remarks::{describe_publications, details, how, listener_of, offender, presence, sentence};
+use super::remarks::{describe_publications, details, full_queue, how, listener_of, offender, presence, sentence};
 use super::takes::{ContainerEnd, Takers, Taking};
-use super::words;
+use super::{path_words, words};
 use crate::model::host_report::Listener;
-use crate::model::{Confidence, Endpoint, PathAnswer, PortState, Reason, Transport, Verdict};
+use crate::model::{Confidence, Endpoint, PathAnswer, PathOutcome, PortState, Reason, Transport, Verdict};
 
 /// One endpoint as the sweep saw it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,13 @@ pub struct Inside<'m, 'a> {
     pub udp_answers: bool,
     /// What the host's own rules do with a packet from the vantage; `None` when the report does not have them.
     pub answer: Option<&'m PathAnswer>,
+    /// What the host's own rules do with a packet that a neighbour sends to 127.0.0.1 at the host's link-layer address;
+    /// asked for ports that only loopback sockets have.
+    pub loopback: Option<&'m PathAnswer>,
+    /// What they do with the same packet from an address of no network; asked for open ports.
+    pub stranger: Option<&'m PathAnswer>,
+    /// Every report of the machine was taken long before or after the sweep.
+    pub stale: bool,
     /// Sentences that weaken every conclusion: an assumed identity, an old report.
     pub caveats: &'m [String],
 }
@@ -77,6 +84,14 @@ pub fn judge(look: Look<'_>, inside: Option<&Inside<'_, '_>>) -> Judgement {
     judgement = super::by_rules::settle(look, inside, judgement);
     if takers.taking.first().is_some_and(|taking| taking.socket.presence != Presence::Steady) {
         judgement.confidence = judgement.confidence.min(Confidence::Likely);
+    }
+    if matches!(judgement.verdict, Verdict::Exposed | Verdict::FirewallBypass)
+        && let (Some(answer), Some(stranger)) = (inside.answer, inside.stranger)
+    {
+        judgement.reasons.extend(path_words::let_by(answer, stranger));
+    }
+    if judgement.verdict == Verdict::LocalOnly {
+        judgement.reasons.extend(inside.loopback.and_then(|answer| beside_the_binding(look.endpoint.port, answer)));
     }
     let mut published = takers.published.iter().chain(&takers.published_loopback);
     judgement.published = published.next().map(|publication| publication.port.container_port);
@@ -158,7 +173,7 @@ fn loopback_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
         _ => {
             let mut judgement =
                 Judgement::new(Verdict::LocalOnly, format!("{what}, and {endpoint} {}.", how(endpoint, seen)));
-            if !takers.published_loopback.is_empty() {
+            if !takers.published_loopback.is_empty() && inside.loopback.is_none() {
                 judgement.reasons.push(
                     "A port published to loopback may still answer frames that a neighbour on the link sends to \
                      127.0.0.1 at the host's MAC address (Docker before 28.0); that was not tried."
@@ -170,6 +185,33 @@ fn loopback_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     }
 }
 
+/// Whether a neighbour gets past the binding to loopback with a frame of its own making, by the host's own rules.
+fn beside_the_binding(port: u16, answer: &PathAnswer) -> Option<String> {
+    let frame = format!("a frame that a neighbour on the link sends to 127.0.0.1:{port} at the host's MAC address");
+    match answer.path {
+        PathOutcome::Accept => {
+            let why = path_words::translation(answer).map_or_else(
+                || "route_localnet is 1, and no rule drops it".to_owned(),
+                |step| {
+                    format!(
+                        "{} rewrites it ({}) before the kernel looks at 127.0.0.1",
+                        path_words::rule(step),
+                        step.action
+                    )
+                },
+            );
+            Some(format!("By the host's own rules {frame} is answered all the same: {why}; that was not tried."))
+        }
+        // Without a rule the kernel drops it, which needs no word.
+        PathOutcome::Drop | PathOutcome::Reject => path_words::decisive(&answer.trace)
+            .filter(|step| !step.table.is_empty())
+            .map(|step| format!("By the host's own rules {frame} is stopped: {}.", path_words::rule(step))),
+        PathOutcome::Unknown => {
+            Some(format!("Whether {frame} is answered the host's rules leave open; that was not tried."))
+        }
+    }
+}
+
 fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     let endpoint = look.endpoint;
     let takers = &inside.takers;
@@ -177,6 +219,13 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
         return without_socket(look, inside);
     }
     let taking = takers.taking.first().or_else(|| takers.clients.first());
+    let rules_tell = inside.answer.is_some_and(|answer| answer.path != PathOutcome::Unknown);
+    if look.sight == Sight::Outside
+        && !rules_tell
+        && let Some(led) = takers.led_on(endpoint.address).or_else(|| perhaps_led_on(inside))
+    {
+        return led_past_unknown_rules(look, inside, &led);
+    }
     if look.sight == Sight::Own {
         let what = taking.map_or_else(|| "a published port".to_owned(), |taking| words::socket(taking.socket.listener));
         let mut judgement = undetermined(format!(
@@ -216,6 +265,35 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     judgement
 }
 
+/// A socket whose owner the report could not see may be an engine's that holds the port for a container, where the report
+/// shows an engine's bridge or could not show one.
+fn perhaps_led_on(inside: &Inside<'_, '_>) -> Option<String> {
+    let listener = inside.takers.taking.first()?.socket.listener;
+    let owned = inside.takers.taking.iter().any(|taking| taking.socket.listener.process.is_some());
+    (!owned && inside.machine.may_publish_unseen())
+        .then(|| format!("{} takes it, which may hold the port for a container", words::socket(listener)))
+}
+
+/// Open and led on to a container. The rules that lead it there may lead it past INPUT: without them nobody knows
+/// whether INPUT is believed to refuse it.
+fn led_past_unknown_rules(look: Look<'_>, inside: &Inside<'_, '_>, led: &str) -> Judgement {
+    let endpoint = look.endpoint;
+    let missing = if inside.answer.is_some() {
+        "the firewall rules of the report do not decide"
+    } else {
+        "the host report has no firewall rules"
+    };
+    let held = inside.takers.taking.first().map(|taking| words::socket(taking.socket.listener));
+    let held =
+        held.filter(|held| !led.contains(held.as_str())).map_or_else(String::new, |held| format!(", held by {held}"));
+    let mut judgement = undetermined(format!(
+        "{endpoint} is open and {led}{held}: {missing}, so that it may be exposed as configured or get by a rule that is \
+         meant to refuse it; a report with the rules (`postern host` as root on that machine) settles it."
+    ));
+    judgement.reasons.extend(details(&inside.takers));
+    judgement
+}
+
 /// Open, and no socket or published port accounts for it.
 fn without_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     let Look { endpoint, sight, .. } = look;
@@ -234,6 +312,15 @@ fn without_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
              host` on that machine settles it."
         ));
         judgement.reasons.push(blind);
+        return judgement;
+    }
+    if inside.stale && inside.answer.and_then(path_words::translation).is_none() {
+        // What became of the sockets since is not known: an accusation would be a guess.
+        let mut judgement = undetermined(format!(
+            "{endpoint} is open, and the host report shows no socket for it; a listener that started since the report \
+             was taken would look like this: a report of today settles it."
+        ));
+        judgement.reasons.push(machine.limits());
         return judgement;
     }
     let mut judgement = Judgement::new(
@@ -370,7 +457,16 @@ fn filtered(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
             ));
         }
     };
-    let mut judgement = if inside.silent_host {
+    let full = full_queue(takers).filter(|_| seen.state == PortState::Filtered && seen.reason == Reason::NoAnswer);
+    let mut judgement = if let Some((listener, queue)) = full {
+        undetermined(format!(
+            "{endpoint} {seen_words}, which needs no filter: the accept queue of {} is full ({} waiting, backlog {}), and \
+             the kernel drops what comes; another round once it accepts again settles the rest.",
+            words::socket(listener),
+            queue.length,
+            queue.backlog
+        ))
+    } else if inside.silent_host {
         undetermined(format!(
             "{what}, but nothing at {} gave any answer: another sweep settles whether the machine could be reached at \
              all, its ruleset whether it filters {endpoint}.",
@@ -425,4 +521,5 @@ fn undetermined(reason: String) -> Judgement {
     Judgement { confidence: Confidence::Possible, ..Judgement::new(Verdict::Undetermined, reason) }
 }
 
-const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+/// The default of kube-apiserver's `--service-node-port-range`.
+pub const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;

@@ -59,7 +59,8 @@ pub struct Interface {
     pub peer_namespace: Option<String>,
     #[serde(default)]
     pub addresses: Vec<InterfaceAddress>,
-    /// Names of BPF programs attached to it, with where: `xdp:redirect_all`, `tc-ingress:cil_from_netdev`.
+    /// What is attached to it beside rules and routes, with where: BPF programs by name (`xdp:redirect_all`,
+    /// `tc-ingress:cil_from_netdev`), other filters of traffic control by kind (`tc-ingress:flower`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bpf: Vec<String>,
 }

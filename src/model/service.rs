@@ -116,4 +116,6 @@ pub struct ServiceFacts {
     pub references: Vec<String>,
     pub tcp_ports: Vec<u16>,
     pub udp_ports: Vec<u16>,
+    /// The worst that a probe of it may find: what reaching it may come to.
+    pub worst: Option<Severity>,
 }

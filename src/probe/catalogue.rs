@@ -107,6 +107,7 @@ impl Catalogue {
             references: definition.references.clone(),
             tcp_ports: definition.tcp_ports.iter().collect(),
             udp_ports: definition.udp_ports.iter().collect(),
+            worst: definition.access.iter().map(|row| row.severity).max(),
         };
         self.iter().map(|definition| (definition.name.clone(), facts(definition))).collect()
     }

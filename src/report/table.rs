@@ -1,4 +1,5 @@
-//! The report for people: hosts worst first, then findings with what to do, then what was not looked at.
+//! The report for people: what the firewall misses, hosts worst first, findings with what to do, what was not looked
+//! at.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -6,8 +7,8 @@ use std::io::{self, Write};
 
 pub use super::layout::TableStyle;
 
-use super::escape;
 use super::layout::{BOLD, Cell, Columns, DIM, PLAIN, severity_style, verdict_style};
+use super::{escape, missed};
 use crate::model::host_report::Listener;
 use crate::model::report::{EndpointEntry, Host, PortGroup, Status, VantageKind};
 use crate::model::{Access, Finding, PortRanges, PortState, Reason, Report, Service, Severity, Verdict};
@@ -30,6 +31,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
         let by_endpoint = host.endpoints.iter().filter_map(|entry| worst.get(&entry.endpoint().to_string()));
         by_endpoint.chain(worst.get(&host.address.to_string())).max().copied()
     };
+    missed::write(report, style, to)?;
     let mut hosts: Vec<&Host> = report.hosts.iter().collect();
     hosts.sort_by_key(|host| (Reverse(severity_of(host)), host.address));
     for host in hosts {
@@ -162,7 +164,8 @@ fn write_reasons(entry: &EndpointEntry, style: TableStyle, to: &mut impl Write) 
         // Reasons start with the endpoint, which stands in front of the line already.
         let endpoint = format!("{} ", entry.endpoint());
         let reasons = entry.also.iter().map(|reason| reason.strip_prefix(&endpoint).unwrap_or(reason));
-        lines.extend(reasons.map(|reason| escape::text(reason, 400)));
+        let told = if missed::is_missed(entry) { missed::LINES } else { 0 };
+        lines.extend(reasons.skip(told).map(|reason| escape::text(reason, 400)));
     }
     if let Some(service) = &entry.service {
         if service.name != "unknown" && !service.summary.is_empty() {
@@ -200,7 +203,9 @@ fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> i
         style.paint(BOLD, &escape::text(&finding.endpoint, 80)),
         escape::text(&finding.title, 200)
     )?;
-    for why in &finding.why {
+    // What leads the table has its path and the rule to write there.
+    let leads = missed::leads(finding);
+    for why in finding.why.iter().skip(if leads { missed::LINES } else { 0 }) {
         style.write_wrapped("         why   ", &escape::text(why, 600), to)?;
     }
     let triage = &finding.triage;
@@ -213,7 +218,8 @@ fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> i
         ("block", &triage.firewall),
     ];
     for (question, answer) in answers {
-        if !answer.is_empty() {
+        let shown_above = leads && question == "block";
+        if !answer.is_empty() && !shown_above {
             style.write_wrapped(&format!("         {question:<5} "), &escape::text(answer, 600), to)?;
         }
     }

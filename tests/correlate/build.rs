@@ -1,16 +1,23 @@
 //! A short notation for reports and host reports, so that a scenario fits on a screen.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern::correlate::InsideView;
-use postern::model::host_report::{self, HostAddress, Listener, Namespace, Privileges, PublishedPort, Source};
+use postern::firewall::HostPath;
+use postern::model::host_report::{
+    self, AcceptQueue, HostAddress, Listener, Namespace, Privileges, PublishedPort, Source,
+};
+use postern::model::network::{
+    FirewallDump, Interface, InterfaceAddress, IptablesBackend, IptablesDump, Route, RouteKind,
+};
 use postern::model::report::{
     self, EndpointEntry, Gap, Host, PortGroup, Run, Scope, ScopePorts, Status, Tool, Vantage, VantageKind,
 };
 use postern::model::service::ProbeEvidence;
 use postern::model::{
-    Access, Evidence, HostReport, PortState, Reason, Report, Service, ServiceFacts, Severity, Transport, Triage,
+    Access, Evidence, HostReport, NetworkState, PathModel, PortState, Reason, Report, Service, ServiceFacts, Severity,
+    Transport, Triage,
 };
 use serde::Deserialize;
 
@@ -67,7 +74,7 @@ pub struct Inside {
     #[serde(default)]
     pub namespaces: Vec<String>,
     /// `tcp 0.0.0.0:22 process=sshd pid=700 unit=ssh.service`; `[::]:22`, `v6only=`, `device=`, `ns=`, `user=`,
-    /// `container=`, `client`, `activated`.
+    /// `container=`, `queue=LENGTH/BACKLOG`, `client`, `activated`.
     pub listeners: Vec<String>,
     /// The same after the sweep.
     pub after: Option<Vec<String>>,
@@ -76,6 +83,14 @@ pub struct Inside {
     pub published: Vec<String>,
     #[serde(default)]
     pub gaps: Vec<String>,
+    /// The host's rules, as iptables-save prints them (IPv4); without it the report has none.
+    pub rules: Option<String>,
+    /// `ipv4.conf.all.route_localnet=1`.
+    #[serde(default)]
+    pub sysctls: Vec<String>,
+    /// `tc-ingress:u32 eth0`.
+    #[serde(default)]
+    pub attached: Vec<String>,
 }
 
 fn unknown() -> String {
@@ -85,7 +100,9 @@ fn unknown() -> String {
 impl Scan {
     pub fn report(&self) -> Report {
         let (name, kind) = if self.over_lo { ("self", VantageKind::Own) } else { ("eth0", VantageKind::Interface) };
-        let vantage = Vantage { name: name.to_owned(), kind, interface: Some("eth0".to_owned()), source: Vec::new() };
+        // What the rules are asked about; nobody's address in any scenario.
+        let source = if self.over_lo { Vec::new() } else { vec![[198, 18, 255, 1].into()] };
+        let vantage = Vantage { name: name.to_owned(), kind, interface: Some("eth0".to_owned()), source };
         Report {
             schema: report::SCHEMA.to_owned(),
             tool: Tool { name: "postern".to_owned(), version: "0.0.0".to_owned() },
@@ -134,6 +151,33 @@ impl Inside {
         InsideView { before: self.report(&self.listeners), after, address: self.address }
     }
 
+    /// The namespaces, with routes and rules where the host's are given.
+    fn namespaces(&self) -> Vec<Namespace> {
+        let mut namespaces: Vec<Namespace> = self.namespaces.iter().map(|text| namespace(text)).collect();
+        let Some(rules) = &self.rules else { return namespaces };
+        for inner in &mut namespaces {
+            let addresses: Vec<HostAddress> =
+                inner.addresses.iter().map(|address| host_address(&format!("{address}/16 eth0"))).collect();
+            inner.network = Some(network(&addresses, &[]));
+        }
+        let addresses: Vec<HostAddress> = self.addresses.iter().map(|text| host_address(text)).collect();
+        let mut own = namespace(host_report::HOST_NAMESPACE);
+        let mut network = network(&addresses, &self.sysctls);
+        for text in &self.attached {
+            let words = Words::new(text);
+            let interface = network.interfaces.iter_mut().find(|interface| interface.name == words.at(1)).unwrap();
+            interface.bpf.push(words.at(0).to_owned());
+        }
+        network.firewall = Some(FirewallDump {
+            iptables: vec![IptablesDump { ipv6: false, backend: IptablesBackend::Legacy, text: rules.clone() }],
+            empty: ["nft", "ip6tables-legacy"].map(str::to_owned).to_vec(),
+            ..FirewallDump::default()
+        });
+        own.network = Some(network);
+        namespaces.push(own);
+        namespaces
+    }
+
     fn report(&self, listeners: &[String]) -> HostReport {
         HostReport {
             schema: host_report::SCHEMA.to_owned(),
@@ -148,7 +192,7 @@ impl Inside {
                 processes: self.enters_namespaces,
             },
             addresses: self.addresses.iter().map(|text| host_address(text)).collect(),
-            namespaces: self.namespaces.iter().map(|text| namespace(text)).collect(),
+            namespaces: self.namespaces(),
             listeners: listeners.iter().map(|text| listener(text)).collect(),
             owners: Vec::new(),
             raw_sockets: Vec::new(),
@@ -230,6 +274,71 @@ fn namespace(text: &str) -> Namespace {
     }
 }
 
+/// Interfaces with these addresses, the routes that the kernel makes of them, and forwarding.
+fn network(addresses: &[HostAddress], sysctls: &[String]) -> NetworkState {
+    let mut state = NetworkState::default();
+    state.sysctls.insert("ipv4.ip_forward".to_owned(), "1".to_owned());
+    let given = sysctls.iter().filter_map(|text| text.split_once('='));
+    state.sysctls.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for entry in addresses {
+        let own = InterfaceAddress { address: entry.address, prefix: entry.prefix };
+        let index = u32::try_from(state.interfaces.len()).unwrap() + 2;
+        match state.interfaces.iter_mut().find(|interface| interface.name == entry.interface) {
+            Some(known) => known.addresses.push(own),
+            None => state.interfaces.push(Interface {
+                index,
+                name: entry.interface.clone(),
+                up: true,
+                addresses: vec![own],
+                ..Interface::default()
+            }),
+        }
+        for name in ["all", &entry.interface] {
+            for (setting, value) in [("route_localnet", "0"), ("rp_filter", "0"), ("forwarding", "1")] {
+                let name = format!("ipv4.conf.{name}.{setting}");
+                state.sysctls.entry(name).or_insert_with(|| value.to_owned());
+            }
+        }
+        let route = |table, kind, destination, prefix| Route {
+            table,
+            kind,
+            destination,
+            prefix,
+            interface: Some(entry.interface.clone()),
+            gateway: None,
+            source: None,
+            metric: 0,
+            multipath: false,
+        };
+        let width = if entry.address.is_ipv4() { 32 } else { 128 };
+        state.routes.push(route(255, RouteKind::Local, entry.address, width));
+        state.routes.push(route(254, RouteKind::Unicast, first_of(entry.address, entry.prefix), entry.prefix));
+    }
+    state.routes.push(Route {
+        table: 255,
+        kind: RouteKind::Local,
+        destination: [127, 0, 0, 0].into(),
+        prefix: 8,
+        interface: Some("lo".to_owned()),
+        gateway: None,
+        source: None,
+        metric: 0,
+        multipath: false,
+    });
+    state
+}
+
+fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()
+        }
+        IpAddr::V6(v6) => {
+            Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into()
+        }
+    }
+}
+
 pub fn listener(text: &str) -> Listener {
     let words = Words::new(text);
     let socket: std::net::SocketAddr = words.at(1).parse().unwrap();
@@ -249,7 +358,10 @@ pub fn listener(text: &str) -> Listener {
         container: key("container"),
         socket_activated: words.has("activated"),
         likely_client: words.has("client"),
-        accept_queue: None,
+        accept_queue: words.key("queue").and_then(|text| text.split_once('/')).map(|(length, backlog)| AcceptQueue {
+            length: length.parse().unwrap(),
+            backlog: backlog.parse().unwrap(),
+        }),
         starts: None,
     }
 }
@@ -273,6 +385,13 @@ fn gap(what: &str) -> Gap {
     Gap { what: what.to_owned(), cause: "not root".to_owned(), settled_by: "root".to_owned(), incomplete: false }
 }
 
+/// The rules of a report, ready to be asked, where it has them.
+pub fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
+    let own = report.namespaces.iter().find(|namespace| namespace.name == host_report::HOST_NAMESPACE)?;
+    own.network.as_ref()?.firewall.as_ref()?;
+    Some(Box::new(HostPath::new(report)?))
+}
+
 pub fn facts() -> BTreeMap<String, ServiceFacts> {
     let etcd = ServiceFacts {
         title: "etcd client API".to_owned(),
@@ -284,6 +403,7 @@ pub fn facts() -> BTreeMap<String, ServiceFacts> {
         references: vec!["https://etcd.io/docs/latest/op-guide/security/".to_owned()],
         tcp_ports: vec![2379],
         udp_ports: Vec::new(),
+        worst: Some(Severity::Critical),
     };
     BTreeMap::from([("etcd".to_owned(), etcd)])
 }

@@ -9,7 +9,7 @@ use postern::correlate::{Context, InsideView, correlate};
 use postern::model::Report;
 use serde::Deserialize;
 
-use crate::build::{Inside, Scan, facts};
+use crate::build::{Inside, Scan, facts, paths};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +81,7 @@ fn problems(scenario: &Scenario) -> Vec<String> {
     let Scenario { scan, expect, .. } = scenario;
     let views: Vec<InsideView> = scenario.inside.iter().map(Inside::view).collect();
     let facts = facts();
-    let context = Context { facts: &facts, own_addresses: &scan.own_addresses, paths: |_| None };
+    let context = Context { facts: &facts, own_addresses: &scan.own_addresses, paths };
     let report = correlate(scan.report(), &views, &context);
     let mut problems = Vec::new();
     let mut compare = |what: &str, is: String, expected: String| {

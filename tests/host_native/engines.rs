@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Background, Host, Lab, finish, run, wait_until};
+use crate::support::{Background, Host, LIMITS, Lab, Podman, RootlessPodman, finish, run, wait_until};
 use crate::view::{CANARY, View};
 
 /// A root file system with nothing but busybox.
@@ -169,39 +169,15 @@ fn containerd_without_docker() {
     drop(engine);
 }
 
-/// Options of podman that keep it to the machine's own folders (no CAP_SYS_RESOURCE is needed either).
-fn podman(host: &Host) -> Vec<String> {
-    let folder = |name: &str| host.directory.join("podman").join(name).display().to_string();
-    fs::create_dir_all(host.directory.join("podman")).unwrap();
-    vec![
-        "--runtime".to_owned(),
-        "runc".to_owned(),
-        "--root".to_owned(),
-        "/var/lib/containers/storage".to_owned(),
-        "--runroot".to_owned(),
-        "/run/containers/storage".to_owned(),
-        "--tmpdir".to_owned(),
-        folder("tmp"),
-        "--network-config-dir".to_owned(),
-        folder("nets"),
-        "--cgroup-manager=cgroupfs".to_owned(),
-        "--events-backend=file".to_owned(),
-        "--storage-driver=vfs".to_owned(),
-    ]
-}
-
 #[test]
 fn podman_without_its_service() {
     let Some(lab) = machine("podman", &["podman", "conmon", "runc", "iptables", "busybox"]) else { return };
     let host = lab.host(10);
-    // Its usual folder, but of this machine alone: seen in the host's own mount namespace.
-    finish(host.command("sh").args(["-c", "mkdir -p /var/lib/containers && mount -t tmpfs tmpfs /var/lib/containers"]));
-    let options = podman(host);
-    let podman = |arguments: &[&str]| finish(host.command("podman").args(&options).args(arguments));
+    let engine = Podman::new(host);
+    let podman = |arguments: &[&str]| engine.run(arguments);
     podman(&["import", &image(host), "lab/web"]);
-    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
     let start = ["run", "-d", "--name", "web", "-p", "8080:80", "--ip", "10.88.0.10", "-e", &format!("TOKEN={CANARY}")];
-    podman(&[&start[..], &limits, &["lab/web"], &httpd("80"), &["/"]].concat());
+    podman(&[&start[..], &LIMITS, &["lab/web"], &httpd("80"), &["/"]].concat());
 
     let view = View::by_root(host);
     let held = view.listener(8080, "host");
@@ -222,38 +198,13 @@ fn podman_of_an_ordinary_user() {
     let programs = ["podman", "conmon", "crun", "slirp4netns", "newuidmap", "busybox", "setpriv"];
     let Some(lab) = machine("rootless podman", &programs) else { return };
     let host = lab.host(10);
-    let tar = image(host);
-    // Names of the host's own: users and their subordinate ids, without touching those of this machine.
-    let prepare = format!(
-        "mkdir -p /run/user/2000 /run/rootless/home /run/rootless/etc && cp /etc/passwd /etc/group /run/rootless/etc/ && cd /run/rootless/etc &&
-         echo 'lab:x:2000:2000::/run/rootless/home:/bin/sh' >>passwd && echo 'lab:x:2000:' >>group &&
-         echo 'lab:300000:65536' >subuid && echo 'lab:300000:65536' >subgid &&
-         for f in passwd group subuid subgid; do [ -e /etc/$f ] || exit 9; mount --bind $f /etc/$f; done;
-         cp '{tar}' /run/rootless/root.tar; chown -R 2000:2000 /run/user/2000 /run/rootless;
-         [ -w /dev/net/tun ] && mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun; umount /sys/fs/cgroup/unified 2>/dev/null; true"
-    );
-    finish(host.command("sh").args(["-c", &prepare]));
-    let podman = |arguments: &[&str]| {
-        let mut command = host.command("setpriv");
-        command.args([
-            "--reuid",
-            "2000",
-            "--regid",
-            "2000",
-            "--clear-groups",
-            "env",
-            "-i",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-        ]);
-        command.args(["HOME=/run/rootless/home", "XDG_RUNTIME_DIR=/run/user/2000", "podman"]);
-        command.args(["--cgroup-manager=cgroupfs", "--events-backend=file", "--storage-driver=vfs"]).args(arguments);
-        command.current_dir("/").output().unwrap()
-    };
+    let engine = RootlessPodman::new(host, &image(host));
+    let podman = |arguments: &[&str]| engine.run(arguments);
     let says = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    let imported = podman(&["import", "/run/rootless/root.tar", "lab/web"]);
-    let start = ["run", "-d", "--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+    let imported = podman(&["import", RootlessPodman::IMAGE, "lab/web"]);
+    let start = ["run", "-d", "--cgroups=disabled"];
     let names = ["--name", "web", "-p", "8080:80", "localhost/lab/web"];
-    let started = podman(&[&start[..], &names, &httpd("80"), &["/"]].concat());
+    let started = podman(&[&start[..], &LIMITS, &names, &httpd("80"), &["/"]].concat());
     if !imported.status.success() || !started.status.success() {
         println!("SKIPPED: rootless podman: it does not run here: {} {}", says(&imported), says(&started));
         return;

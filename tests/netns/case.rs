@@ -18,6 +18,9 @@ pub struct Case {
     pub arguments: Vec<String>,
     /// Exit code that the run must end with.
     pub exit_code: i32,
+    /// Programs beside those of the servers.
+    #[serde(default)]
+    pub needs: Vec<String>,
     #[serde(rename = "host")]
     pub hosts: Vec<HostCase>,
     #[serde(rename = "expect")]
@@ -50,6 +53,8 @@ pub struct Expectation {
     pub process: Option<String>,
     /// Name of the container that the port leads to.
     pub container: Option<String>,
+    /// Network namespace of what listens.
+    pub namespace: Option<String>,
     /// Rules of the findings about it, all of them.
     pub findings: Option<BTreeSet<String>>,
     /// Words that must stand somewhere in the endpoint or in a finding about it.
@@ -68,7 +73,8 @@ impl Case {
     pub fn lab(&self, what: &str, secret: &str) -> Option<Lab> {
         let programs: BTreeSet<&str> =
             self.hosts.iter().flat_map(|host| &host.servers).flat_map(Server::programs).copied().collect();
-        let mut lab = Lab::new(what, &programs.into_iter().collect::<Vec<_>>())?;
+        let programs = programs.into_iter().chain(self.needs.iter().map(String::as_str));
+        let mut lab = Lab::new(what, &programs.collect::<Vec<_>>())?;
         for host in &self.hosts {
             lab.add_host(host.number);
             for server in &host.servers {
@@ -117,6 +123,7 @@ impl Expectation {
         compare("verdict", &self.verdict, &entry["verdict"]);
         compare("process", &self.process, &entry["listener"]["process"]);
         compare("container", &self.container, &entry["listener"]["container"]);
+        compare("namespace", &self.namespace, &entry["listener"]["namespace"]);
         if let Some(wanted) = &self.findings {
             let found: BTreeSet<String> =
                 findings.iter().filter_map(|finding| Some(finding["rule"].as_str()?.to_owned())).collect();

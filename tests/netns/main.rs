@@ -17,11 +17,14 @@
 mod audit;
 mod case;
 mod exit_codes;
+mod firewalls;
 mod lab_itself;
 mod owners;
 mod pki;
+mod podman;
 mod replay;
 mod rules;
 mod servers;
 mod services;
+mod situations;
 mod support;

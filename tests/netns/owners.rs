@@ -40,7 +40,13 @@ const CASES: [Case; 4] = [
 
 #[test]
 fn the_path_is_explained_and_closed_under_each_tool() {
-    let docker = Server::Docker { port: 2375, guard: DockerGuard::None, publish: Some(8080) };
+    let docker = Server::Docker {
+        port: 2375,
+        guard: DockerGuard::None,
+        publish: Some(8080),
+        privileged: None,
+        without_proxy: false,
+    };
     for case in &CASES {
         let what = format!("explain under {}", case.tool);
         let mut programs = docker.programs().to_vec();

@@ -166,6 +166,11 @@ impl Acceptor {
         Self::start(&host.namespace, port, |stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)))
     }
 
+    /// Accepts and hangs up without a word, as boxes do that answer for everybody.
+    pub fn hanging_up(host: &Host, port: u16) -> Self {
+        Self::start(&host.namespace, port, |stream| stream.shutdown(std::net::Shutdown::Both))
+    }
+
     /// Says the same to everybody, whatever the request.
     pub fn saying(namespace: &Namespace, port: u16, answer: &str) -> Self {
         let answer = answer.to_owned();

@@ -5,7 +5,8 @@ use std::fs;
 
 use crate::audit::{HiddenDoor, native_report};
 use crate::case::Case;
-use crate::support::{Host, Lab, finish};
+use crate::firewalls::{legacy, nft};
+use crate::support::{Lab, finish};
 
 /// What stops everything but answers, loopback and ssh.
 const GUARD: &str = "table inet guard {\n chain in {\n  type filter hook input priority filter; policy drop;\n  \
@@ -22,10 +23,7 @@ fn rules_settle_what_the_two_views_leave_open() {
     for rule in
         ["-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT", "-A INPUT -i lo -j ACCEPT", "-P INPUT DROP"]
     {
-        let host = lab.host(81);
-        let mut command = host.command("iptables-legacy");
-        command.env("XTABLES_LOCKFILE", host.directory.join("xtables.lock")).args(["-w", "5"]);
-        finish(command.args(rule.split_whitespace()));
+        legacy(lab.host(81), rule);
     }
     finish(
         lab.host(82)
@@ -69,9 +67,22 @@ fn rules_settle_what_the_two_views_leave_open() {
     }
     assert!(differences.is_empty(), "{}\n{}", differences.join("\n"), outcome.shown());
     outcome.assert_silent_about(&secret);
+    ranked(&report);
 
     explained(&lab, &reports[0]);
     drop(hidden);
+}
+
+/// Of two containers behind the same miss the one that commands the machine comes first.
+fn ranked(report: &serde_json::Value) {
+    let findings = report["findings"].as_array().unwrap();
+    let of = |endpoint: &str| {
+        let place = findings.iter().position(|one| one["endpoint"] == endpoint && one["rule"] == "firewall-bypass");
+        place.unwrap_or_else(|| panic!("no bypass at {endpoint}"))
+    };
+    let (boss, web) = (of("198.18.0.80:8090/tcp"), of("198.18.0.80:8080/tcp"));
+    assert!(boss < web, "the privileged container is {boss}, the other one {web}");
+    assert_eq!(findings[boss]["severity"], findings[web]["severity"]);
 }
 
 /// `postern explain`, far from the host, on the saved report.
@@ -94,10 +105,4 @@ fn explained(lab: &Lab, report: &str) {
     let (table, answer) = ask("198.18.0.80:2375/tcp");
     assert_eq!((&answer["intent"], &answer["path"]), (&"drop".into(), &"drop".into()), "{answer}");
     assert!(table.contains("inet guard in: policy drop"), "{table}");
-}
-
-fn nft(host: &Host, rules: &str) {
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, rules).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
 }

@@ -4,7 +4,8 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -22,11 +23,16 @@ pub enum Server {
         name: String,
         shows: AvahiShows,
     },
-    /// With `publish`, a container `web` that serves HTTP on port 80, published on that port of the host.
+    /// With `publish`, a container `web` that serves HTTP on port 80, published on that port of the host; with
+    /// `privileged`, another one that is `boss`.
     Docker {
         port: u16,
         guard: DockerGuard,
         publish: Option<u16>,
+        privileged: Option<u16>,
+        /// dockerd holds the ports itself.
+        #[serde(default)]
+        without_proxy: bool,
     },
     Etcd {
         port: u16,
@@ -38,6 +44,10 @@ pub enum Server {
         recorded: u16,
         port: u16,
         layer: Layer,
+    },
+    /// Accepts and hangs up.
+    HangingUp {
+        port: u16,
     },
     /// A web server that knows no path.
     NotFound {
@@ -118,7 +128,11 @@ impl Server {
             Self::Prometheus { .. } => &["prometheus"],
             Self::Rpcbind => &["rpcbind"],
             Self::Ssh { .. } => &["sshd", "ssh-keygen"],
-            Self::Recorded { .. } | Self::NotFound { .. } | Self::Resetting { .. } | Self::Silent { .. } => &[],
+            Self::HangingUp { .. }
+            | Self::Recorded { .. }
+            | Self::NotFound { .. }
+            | Self::Resetting { .. }
+            | Self::Silent { .. } => &[],
         }
     }
 
@@ -128,7 +142,10 @@ impl Server {
         // Dropping it ends the server.
         let running: Box<dyn Debug> = match self {
             Self::Avahi { name, shows } => Box::new(avahi(host, name, *shows, secret)),
-            Self::Docker { port, guard, publish } => Box::new(docker(host, *port, *guard, *publish, secret)),
+            Self::Docker { port, guard, publish, privileged, without_proxy } => {
+                let shape = DockerShape { publish: *publish, privileged: *privileged, without_proxy: *without_proxy };
+                Box::new(docker(host, *port, *guard, shape, secret))
+            }
             Self::Etcd { port, guard } => Box::new(etcd(host, *port, *guard, secret)),
             Self::Recorded { capture, recorded, port, layer } => {
                 let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/captures").join(capture);
@@ -140,6 +157,7 @@ impl Server {
                     }
                 }
             }
+            Self::HangingUp { port } => Box::new(Acceptor::hanging_up(host, *port)),
             Self::NotFound { port } => Box::new(Acceptor::saying(
                 &host.namespace,
                 *port,
@@ -197,7 +215,15 @@ fn avahi(host: &Host, name: &str, shows: AvahiShows, secret: &str) -> Background
     process
 }
 
-fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secret: &str) -> Background {
+/// What it publishes, and how.
+#[derive(Clone, Copy, Debug)]
+struct DockerShape {
+    publish: Option<u16>,
+    privileged: Option<u16>,
+    without_proxy: bool,
+}
+
+fn docker(host: &Host, port: u16, guard: DockerGuard, shape: DockerShape, secret: &str) -> Background {
     let directory = host.directory.join("docker");
     fs::create_dir(&directory).unwrap();
     let mut command = host.command("dockerd");
@@ -206,9 +232,16 @@ fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secr
         command.arg(option).arg(directory.join(file));
     }
     command.args(["-H", "unix:///run/docker.sock", "-H", &format!("tcp://[::]:{port}")]);
-    if publish.is_none() {
+    if shape.without_proxy {
+        command.arg("--userland-proxy=false");
+    }
+    if shape.publish.is_none() {
         // Only the API is wanted.
         command.args(["--iptables=false", "--bridge=none"]);
+    }
+    if shape.privileged.is_some() {
+        let runtime = runtime(&directory);
+        command.arg("--add-runtime").arg(format!("lab={}", runtime.display())).args(["--default-runtime", "lab"]);
     }
     if guard == DockerGuard::None {
         command.arg("--tls=false");
@@ -221,39 +254,49 @@ fn docker(host: &Host, port: u16, guard: DockerGuard, publish: Option<u16>, secr
     }
     let mut process = Background::start("docker", &host.directory, &mut command);
     process.wait_until("API", |output| output.contains("API listen on [::]:"));
-    if let Some(published) = publish {
-        let image = busybox_root(&directory);
-        let docker = |arguments: &[&str]| finish(host.command("docker").args(arguments));
-        docker(&["import", &image, "lab/web"]);
-        let (publish, environment) = (format!("{published}:80"), format!("DB_PASSWORD={secret}"));
-        docker(&[
-            "run",
-            "-d",
-            // httpd as process 1 does not heed SIGTERM, and the engine would wait 10 s for it.
-            "--stop-signal",
-            "KILL",
-            "--name",
-            "web",
-            "-p",
-            &publish,
-            "-e",
-            &environment,
-            "lab/web",
-            "/bin/busybox",
-            "httpd",
-            "-f",
-            "-p",
-            "80",
-            "-h",
-            "/www",
-        ]);
-        wait_until("docker-proxy", Duration::from_secs(20), || host.listens("tcp", published));
+    let Some(published) = shape.publish else { return process };
+    let image = busybox_root(&directory);
+    let docker = |arguments: &[&str]| finish(host.command("docker").args(arguments));
+    docker(&["import", &image, "lab/web"]);
+    let environment = format!("DB_PASSWORD={secret}");
+    let containers = [("web", Some(published), None), ("boss", shape.privileged, Some("--privileged"))];
+    for (name, published, option) in containers {
+        let Some(published) = published else { continue };
+        let publish = format!("{published}:80");
+        // httpd as process 1 does not heed SIGTERM, and the engine would wait 10 s for it.
+        let mut arguments =
+            vec!["run", "-d", "--stop-signal", "KILL", "--name", name, "-p", &publish, "-e", &environment];
+        arguments.extend(option);
+        arguments.extend(["lab/web", "/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www"]);
+        docker(&arguments);
+        wait_until("published port", Duration::from_secs(20), || host.listens("tcp", published));
     }
     process
 }
 
+/// runc, that asks for no capability which this machine itself lacks (a virtual machine may lack CAP_SYS_RESOURCE): a
+/// privileged container could not start there.
+fn runtime(directory: &Path) -> PathBuf {
+    let script = directory.join("runtime");
+    let text = "#!/bin/sh
+bundle=.
+before=
+for word in \"$@\"; do
+    [ \"$before\" = --bundle ] && bundle=$word
+    before=$word
+done
+if [ -f \"$bundle/config.json\" ] && ! setpriv --dump | grep -q sys_resource; then
+    sed -i 's/\"CAP_SYS_RESOURCE\",//g' \"$bundle/config.json\"
+fi
+exec runc \"$@\"
+";
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
 /// A root file system with nothing but busybox, as a tar file.
-fn busybox_root(directory: &Path) -> String {
+pub fn busybox_root(directory: &Path) -> String {
     let root = directory.join("root");
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::create_dir_all(root.join("www")).unwrap();
@@ -304,7 +347,8 @@ fn etcd(host: &Host, port: u16, guard: EtcdGuard, secret: &str) -> Background {
         etcdctl(&["user", "grant-role", "root", "root"]);
         etcdctl(&["auth", "enable"]);
     }
-    process
+    // What it keeps goes with the lab.
+    process.killed_at_once()
 }
 
 fn prometheus(host: &Host, port: u16, guard: PrometheusGuard, secret: &str) -> Background {
@@ -353,5 +397,5 @@ fn sshd(host: &Host, port: u16) -> Background {
     command.args(["-D", "-e", "-f", "/dev/null", "-h", &key, "-p", &port.to_string()]);
     let mut process = Background::start(&format!("ssh-{port}"), &host.directory, &mut command);
     process.wait_until("port", |_| host.listens("tcp", port));
-    process
+    process.killed_at_once()
 }

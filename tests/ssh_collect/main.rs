@@ -16,6 +16,6 @@
 mod door;
 mod refusals;
 #[path = "../netns/support/mod.rs"]
-#[allow(dead_code, reason = "shared with tests/netns, which uses the rest")]
+#[allow(dead_code, unused_imports, reason = "shared with tests/netns, which uses the rest")]
 mod support;
 mod ways;

@@ -1,8 +1,8 @@
 //! Detects sockets that take both families and are open in one while something stops packets in the other: a firewall
 //! that was written for IPv4 only, or the other way round.
 //!
-//! Cannot know: which firewall stops the one, as no ruleset is read yet; nor services that differ by family behind one
-//! port number when the host report does not tell their sockets apart.
+//! Cannot know: what stops the one where the host's report lacks its rules; nor services that differ by family behind
+//! one port number when the host report does not tell their sockets apart.
 
 use super::{Case, HostCase};
 use crate::model::host_report::Listener;
@@ -25,7 +25,9 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
             stopped.entry.state,
             stopped.entry.reason
         );
-        finding.why.insert(0, reason);
+        // What stops the other one, where the rules tell.
+        let by = stopped.entry.also.iter().find(|sentence| sentence.starts_with("It is stopped by"));
+        finding.why.splice(0..0, std::iter::once(reason).chain(by.map(|by| format!("{other_family}: {by}"))));
         Some(finding)
     })
     .collect()
@@ -38,8 +40,10 @@ fn is_stopped_twin(case: &Case<'_>, other: &Case<'_>) -> bool {
     let other_family = one.address.is_ipv4() != two.address.is_ipv4();
     let same_owner = match (&one.listener, &two.listener) {
         (Some(one), Some(two)) => {
-            let owner = |listener: &Listener| (listener.pid, listener.process.clone(), listener.container.clone());
-            one == two || (one.process.is_some() && owner(one) == owner(two))
+            // A proxy of an engine has a process for each family.
+            let owner = |listener: &Listener| (listener.process.clone(), listener.container.clone());
+            let same_pid = one.pid == two.pid || one.container.is_some();
+            one == two || (one.process.is_some() && same_pid && owner(one) == owner(two))
         }
         _ => false,
     };

@@ -49,6 +49,8 @@ pub struct HostCase<'a> {
 pub struct Case<'a> {
     pub entry: &'a EndpointEntry,
     pub facts: Option<&'a ServiceFacts>,
+    /// Of the one service whose usual port it is, where no probe got an answer.
+    pub usual: Option<&'a ServiceFacts>,
     pub sight: Sight,
     /// Of the verdict; certain where none was made.
     pub confidence: Confidence,
@@ -122,7 +124,7 @@ impl<'a> Case<'a> {
             title,
             why,
             triage,
-            references: self.facts.map_or_else(Vec::new, |facts| facts.references.clone()),
+            references: self.facts.or(self.usual).map_or_else(Vec::new, |facts| facts.references.clone()),
         }
     }
 
@@ -132,7 +134,7 @@ impl<'a> Case<'a> {
             _ if self.published.is_some() => Door::Forward,
             _ => Door::Input,
         };
-        Subject { entry: self.entry, facts: self.facts, published: self.published, door }
+        Subject { entry: self.entry, facts: self.facts.or(self.usual), published: self.published, door }
     }
 }
 

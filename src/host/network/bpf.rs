@@ -44,7 +44,7 @@ impl Attached {
     }
 }
 
-/// Filters of the kind `bpf` at the two hooks of clsact (linux/pkt_sched.h, linux/pkt_cls.h).
+/// Filters at the two hooks of clsact (linux/pkt_sched.h, linux/pkt_cls.h).
 fn classifiers(kernel: &mut Kernel, found: &mut Attached) -> io::Result<()> {
     let mut hooks = Vec::new();
     kernel.dump(RTM_GETQDISC, &[0; TC_HEADER], |message| {
@@ -74,13 +74,13 @@ fn classifiers(kernel: &mut Kernel, found: &mut Attached) -> io::Result<()> {
     Ok(())
 }
 
-/// Name of the program of RTM_NEWTFILTER: `struct tcmsg` and attributes; `None` for filters of other kinds.
+/// Name of the program of RTM_NEWTFILTER: `struct tcmsg` and attributes; the kind of a filter that has no program by name
+/// (`u32`, `flower`, classic BPF): its actions may drop or redirect packets all the same.
 fn classifier(body: &[u8]) -> Option<String> {
     let inside = body.get(TC_HEADER..)?;
-    if attribute(inside, TCA_KIND).map(text)? != "bpf" {
-        return None;
-    }
-    attribute(attribute(inside, TCA_OPTIONS)?, TCA_BPF_NAME).map(text)
+    let kind = attribute(inside, TCA_KIND).map(text)?;
+    let program = attribute(inside, TCA_OPTIONS).and_then(|options| attribute(options, TCA_BPF_NAME)).map(text);
+    Some(program.filter(|_| kind == "bpf").unwrap_or(kind))
 }
 
 /// What has no netlink: tcx and netkit by interface, socket look-up by namespace.

@@ -2,10 +2,12 @@
 
 mod lab;
 mod namespace;
+mod podman;
 mod process;
 mod scan;
 
 pub use lab::{Host, Lab};
 pub use namespace::Namespace;
+pub use podman::{LIMITS, Podman, RootlessPodman};
 pub use process::{Background, finish, run, wait_until};
 pub use scan::Postern;
