@@ -141,6 +141,7 @@ fn report() -> Report {
         evidence: Evidence { rtt_us: Some(120), asked: Some(1), ..Evidence::default() },
         seen_from: vec!["eth0".to_owned()],
         via: None,
+        views: Vec::new(),
         service: Some(Service {
             name: "etcd".to_owned(),
             product: None,
@@ -185,6 +186,7 @@ fn report() -> Report {
                 kind: VantageKind::Interface,
                 interface: Some("eth0".to_owned()),
                 source: vec!["198.18.0.1".parse().unwrap()],
+                ..Vantage::default()
             }],
             sweep: Some(Sweep {
                 engine: "connect".to_owned(),
@@ -218,6 +220,7 @@ fn report() -> Report {
                 reason: Reason::Refused,
                 offender: None,
                 ports: "1-2378,2380-3000".to_owned(),
+                seen_from: Vec::new(),
             }],
         }],
         silent: vec!["198.18.0.8-198.18.0.255".to_owned()],

@@ -34,7 +34,8 @@ Exit codes of scan, audit and correlate:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The main job: sweep, probe, take the host's own word, correlate. Without a target: this host
+    /// The main job: sweep, probe, take the host's own word, correlate. Without a target: this host, as a neighbour on
+    /// its network sees it
     Audit(AuditArgs),
     /// Sweep and probe, without the inside view
     Scan(ScanArgs),
@@ -47,6 +48,9 @@ pub enum Command {
     /// The probe definitions
     #[command(subcommand)]
     Probes(ProbesCommand),
+    /// What --vantage ssh:// runs on the other machine: a job on stdin, a report on stdout
+    #[command(hide = true)]
+    Look,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,9 +75,9 @@ pub struct AuditArgs {
     pub ssh: SshArgs,
 }
 
-/// How host reports are taken over ssh: keys and agent only, and host keys must be known already.
+/// How machines are asked over ssh: keys and agent only, and host keys must be known already.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Host reports over ssh")]
+#[command(next_help_heading = "Host reports and vantages over ssh")]
 pub struct SshArgs {
     /// In place of ~/.ssh/config and /etc/ssh/ssh_config. Host keys are checked whatever it says
     #[arg(long, value_name = "FILE")]
@@ -108,6 +112,9 @@ pub struct ScanArgs {
 
     #[command(flatten)]
     pub result: ResultArgs,
+
+    #[command(flatten)]
+    pub ssh: SshArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,6 +130,13 @@ pub struct SweepArgs {
     /// Never to be asked: same syntax as TARGET
     #[arg(long, value_name = "TARGET")]
     pub exclude: Vec<String>,
+
+    /// From where to look: an interface; netns:NAME or netns:PID, a network namespace; container:NAME, a container's;
+    /// neighbour, a throwaway namespace beside this host, for its own addresses; self, over lo; ssh://[USER@]HOST[:PORT],
+    /// another machine. Repeats: several give a matrix. Default: the route's interface; for audit without targets
+    /// neighbour where root, else self
+    #[arg(long = "vantage", value_name = "PLACE")]
+    pub vantages: Vec<String>,
 
     /// Send at most N connection attempts a second in all
     #[arg(long, value_name = "N|max", default_value = "max")]

@@ -7,8 +7,10 @@ pub mod args;
 pub mod exit;
 pub mod output;
 pub mod settings;
+pub mod vantage;
 
 pub use args::{Args, Command};
 pub use exit::Exit;
 pub use output::{Destination, Format, OutputSpec};
 pub use settings::{AuditSettings, CorrelateSettings, ExplainSettings, HostSettings, ScanSettings, UsageError};
+pub use vantage::VantageChoice;

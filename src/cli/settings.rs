@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::args::{
     AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
 };
-use super::{Destination, Format, OutputSpec};
+use super::vantage::VantageError;
+use super::{Destination, Format, OutputSpec, VantageChoice};
 use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
 use crate::model::{Endpoint, Severity};
@@ -17,6 +18,10 @@ use crate::model::{Endpoint, Severity};
 pub struct ScanSettings {
     pub targets: Vec<String>,
     pub exclude: Vec<String>,
+    /// Empty: what fits the targets.
+    pub vantages: Vec<VantageChoice>,
+    /// How machines are asked over ssh.
+    pub remote: RemoteSettings,
     /// As written; resolved against the probe definitions by the run. `None`: the transport is not swept.
     pub tcp_ports: Option<String>,
     pub udp_ports: Option<String>,
@@ -52,7 +57,6 @@ pub struct ResultSettings {
 pub struct AuditSettings {
     pub scan: ScanSettings,
     pub host_reports: Vec<HostReportSource>,
-    pub remote: RemoteSettings,
 }
 
 /// `postern correlate`.
@@ -129,6 +133,12 @@ pub enum UsageError {
     Ssh { value: String, problem: DestinationError },
     #[error("correlate is offline and takes no `{value}`; hint: save it before: postern host {value} -o json=FILE")]
     SshOffline { value: String },
+    #[error(
+        "--vantage `{value}`: {problem}; hint: eth0, netns:NAME, container:NAME, neighbour, self or ssh://USER@HOST"
+    )]
+    Vantage { value: String, problem: VantageError },
+    #[error("--vantage {value} is given twice; hint: once is enough")]
+    SameVantage { value: String },
     #[error("--{option} 0 would take no report; hint: leave it out, or give at least 1")]
     SshNothing { option: &'static str },
 }
@@ -136,14 +146,14 @@ pub enum UsageError {
 impl ScanSettings {
     pub fn from_args(args: ScanArgs) -> Result<Self, UsageError> {
         let udp = args.sweep.udp.clone();
-        Self::new(args.targets, args.sweep, udp, args.result)
+        Self::new(args.targets, args.sweep, udp, (args.result, args.ssh))
     }
 
     fn new(
         targets: Vec<String>,
         sweep: SweepArgs,
         udp: Option<String>,
-        result: ResultArgs,
+        (result, ssh): (ResultArgs, SshArgs),
     ) -> Result<Self, UsageError> {
         let wanted = |ports: String| (ports != "none").then_some(ports);
         let tcp_ports = wanted(sweep.ports);
@@ -157,6 +167,8 @@ impl ScanSettings {
         Ok(Self {
             targets,
             exclude: sweep.exclude,
+            vantages: vantages(&sweep.vantages)?,
+            remote: remote(ssh)?,
             tcp_ports,
             udp_ports,
             rate: rate("rate", &sweep.rate)?,
@@ -185,8 +197,8 @@ impl AuditSettings {
             return Err(UsageError::TwiceFromStdin { options: "TARGET and --host-report".to_owned() });
         }
         stdin_once(&host_reports)?;
-        let remote = remote(args.ssh)?;
-        Ok(Self { scan: ScanSettings::new(args.targets, args.sweep, udp, args.result)?, host_reports, remote })
+        let scan = ScanSettings::new(args.targets, args.sweep, udp, (args.result, args.ssh))?;
+        Ok(Self { scan, host_reports })
     }
 }
 
@@ -271,6 +283,18 @@ impl HostReportSource {
             ReportFrom::File(_) => None,
         }
     }
+}
+
+fn vantages(given: &[String]) -> Result<Vec<VantageChoice>, UsageError> {
+    let mut choices: Vec<VantageChoice> = Vec::new();
+    for value in given {
+        let choice = value.parse().map_err(|problem| UsageError::Vantage { value: value.clone(), problem })?;
+        if choices.contains(&choice) {
+            return Err(UsageError::SameVantage { value: value.clone() });
+        }
+        choices.push(choice);
+    }
+    Ok(choices)
 }
 
 fn destination(value: &str) -> Result<SshDestination, UsageError> {
@@ -374,10 +398,18 @@ mod tests {
         assert_eq!((web.address, web.destination().unwrap().user()), (None, Some("ops")));
         assert_eq!((db.address, db.destination().unwrap().port()), ("198.18.0.7".parse().ok(), Some(2222)));
         assert_eq!(file.from, ReportFrom::File(PathBuf::from("a=b")));
-        assert_eq!((settings.remote.parallel, settings.remote.agentless), (8, false));
+        assert_eq!((settings.scan.remote.parallel, settings.scan.remote.agentless), (8, false));
         assert!(matches!(audit(&["--host-report", "ssh://-oX"]), Err(UsageError::Ssh { .. })));
         assert_eq!(audit(&["--ssh-parallel", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-parallel" });
         assert_eq!(audit(&["--ssh-timeout", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-timeout" });
+    }
+
+    #[test]
+    fn vantages_repeat_and_differ() {
+        let settings = audit(&["--vantage", "neighbour", "--vantage", "container:web"]).unwrap();
+        assert_eq!(settings.scan.vantages, [VantageChoice::Neighbour, VantageChoice::Container("web".to_owned())]);
+        assert!(matches!(audit(&["--vantage", "moon:x"]), Err(UsageError::Vantage { .. })));
+        assert!(matches!(audit(&["--vantage", "self", "--vantage", "self"]), Err(UsageError::SameVantage { .. })));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::merge::{Together, together};
 use super::rules::{self, Case, HostCase};
 use super::scope::Asked;
 use super::verdict::Sight;
-use super::{everything, gaps};
+use super::{everything, gaps, through};
 use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
 use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
 
@@ -42,13 +42,15 @@ pub struct Context<'a> {
 /// Joins the views to the report and judges every endpoint. The result can be correlated again: what a correlation
 /// adds is derived anew, so that the same views give the same report.
 pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -> Report {
+    let mut report = report;
+    let behind = through::take_out(&mut report);
     let mut report = pristine(report);
     let own = Own::of(&report, context.own_addresses);
     let asked = Asked::of(&report);
     let ports = SweptPorts::of_scope(&report.run.scope);
     let Together { machines: views, gaps: mut found_gaps } = together(inside, asked.single());
     let machines = views.iter().map(|views| Machine::new(views.iter().map(AsRef::as_ref).collect())).collect();
-    let Join { machines, gaps } = join(&report, &asked, machines, &own.addresses);
+    let Join { machines, gaps } = join(&report, &asked, machines, own.of_machine());
     found_gaps.extend(gaps);
     let paths: Vec<Option<Box<dyn PathModel>>> = machines
         .iter()
@@ -74,6 +76,22 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         }
         shown
     });
+    let surroundings = Surroundings { asked: &asked, ports: &ports, own: &own, swept: &swept, run: &report.run };
+    for entry in behind {
+        let via: Option<IpAddr> = entry.via.as_deref().and_then(|via| via.parse().ok());
+        let is_its = |placed: &Placed| via.is_some_and(|via| placed.host.addresses.contains(&via));
+        let at = placed.iter().position(is_its).unwrap_or_else(|| {
+            placed.push(Placed { host: hosts::empty(via.unwrap_or(entry.address)), machine: None });
+            judged.push(Judged::default());
+            placed.len() - 1
+        });
+        let machine = placed[at].machine.map(|place| (&machines[place.index], paths[place.index].as_deref()));
+        let (joined, path) = machine.map_or((None, None), |(joined, path)| (Some(joined), path));
+        let (entry, facts) = through::judge(entry, joined, path, &surroundings);
+        judged[at].endpoints.insert(entry.endpoint(), facts);
+        placed[at].host.endpoints.push(entry);
+    }
+    placed.iter_mut().for_each(|placed| through::was_tried(&mut placed.host));
     for joined in &machines {
         found_gaps.extend(gaps::of_machine(joined, &placed, &asked, &ports));
     }
@@ -122,6 +140,8 @@ pub struct Surroundings<'a> {
 #[derive(Debug)]
 pub struct Own {
     pub addresses: Vec<IpAddr>,
+    /// Addresses of the machine beside which the vantage stands: its own, though they are seen from outside.
+    machine: Vec<IpAddr>,
     /// Names of the vantages of kind `self`.
     vantages: BTreeSet<String>,
 }
@@ -134,8 +154,14 @@ impl Own {
         let names = vantages.iter().filter(|vantage| vantage.kind == VantageKind::Own);
         Self {
             addresses: addresses.into_iter().collect(),
+            machine: vantages.iter().flat_map(|vantage| vantage.machine.iter().copied()).collect(),
             vantages: names.map(|vantage| vantage.name.clone()).collect(),
         }
+    }
+
+    /// The addresses by which the machine that scans, or is scanned from within, is told.
+    fn of_machine(&self) -> &[IpAddr] {
+        if self.machine.is_empty() { &self.addresses } else { &self.machine }
     }
 
     /// The address from which an entry was seen from outside, as far as the vantages tell.
@@ -151,6 +177,9 @@ impl Own {
 
     /// From where an entry was seen.
     pub fn sight(&self, entry: &EndpointEntry) -> Sight {
+        if entry.via.is_some() {
+            return Sight::Outside;
+        }
         let by_vantage = !entry.seen_from.is_empty() && entry.seen_from.iter().all(|name| self.vantages.contains(name));
         if by_vantage || entry.address.is_loopback() || self.addresses.contains(&entry.address) {
             Sight::Own

@@ -82,6 +82,7 @@ pub fn fold(host: &mut Host, flood: &Flood, explained: impl Fn(Endpoint) -> bool
                 reason,
                 offender: None,
                 ports: ports.to_string(),
+                seen_from: Vec::new(),
             }),
         }
     }

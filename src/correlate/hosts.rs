@@ -134,7 +134,7 @@ fn add_name(host: &mut Host, name: Option<&str>) {
     }
 }
 
-fn empty(address: IpAddr) -> Host {
+pub fn empty(address: IpAddr) -> Host {
     Host {
         id: address.to_string(),
         address,

@@ -9,6 +9,7 @@ use super::expand;
 use super::hosts::Part;
 use super::join::Joined;
 use super::lookup::{self, Seen, group_ports, swept_addresses};
+use super::neighbour;
 use super::stakes::{self, Stakes};
 use super::staleness::{caveat, is_stale};
 use super::takes::takers;
@@ -72,6 +73,15 @@ pub fn judge_host(
             let own = joined.machine.namespace_of(entry.address) == HOST_NAMESPACE;
             own.then(|| path.answer(&PathQuestion { to: endpoint, from, iif: None }))
         });
+        let network = (neighbour::saw(entry, around.run) && answer.is_some())
+            .then(|| neighbour::from_the_network(path?, &joined?.0.machine, endpoint))
+            .flatten();
+        // The same rules by another interface name are told as those that the network meets.
+        let (answer, differs) = match (answer, network) {
+            (Some(seen), Some(network)) if neighbour::agrees(&seen, &network) => (Some(network), None),
+            (Some(seen), Some(network)) => (Some(seen), Some(network)),
+            (answer, _) => (answer, None),
+        };
         let takers = found(endpoint).unwrap_or_default();
         let loopback = answer.as_ref().filter(|_| takers.is_loopback_only() && endpoint.address.is_ipv4());
         let loopback = loopback.zip(path).map(|(answer, path)| {
@@ -94,6 +104,13 @@ pub fn judge_host(
             caveats: &caveats,
         });
         let mut judgement = judge(look, inside.as_ref());
+        let answer = match (answer, differs) {
+            (Some(seen), Some(network)) => {
+                judgement = neighbour::downgrade(look, judgement, &seen, &network);
+                Some(network)
+            }
+            (answer, _) => answer,
+        };
         let flooded = judged.floods.iter().find(|flood| flood.address == entry.address);
         if let Some(flood) = flooded.filter(|_| entry.transport == Transport::Tcp && entry.state == PortState::Open) {
             say_flooded(&mut judgement, flood, entry);
@@ -146,9 +163,13 @@ fn seen_from(host: &Host, address: IpAddr, around: &Surroundings<'_>) -> Vec<Str
         return entry.seen_from.clone();
     }
     let own = address.is_loopback() || around.own.addresses.contains(&address);
-    let kind = if own { VantageKind::Own } else { VantageKind::Interface };
-    let fitting: Vec<String> =
-        around.run.vantages.iter().filter(|vantage| vantage.kind == kind).map(|vantage| vantage.name.clone()).collect();
+    let fitting: Vec<String> = around
+        .run
+        .vantages
+        .iter()
+        .filter(|vantage| (vantage.kind == VantageKind::Own) == own)
+        .map(|vantage| vantage.name.clone())
+        .collect();
     // Which of several it was is not written with folded ports.
     if fitting.len() == 1 { fitting } else { Vec::new() }
 }
@@ -165,6 +186,7 @@ fn entry(endpoint: Endpoint, seen: Seen, seen_from: Vec<String>) -> EndpointEntr
         evidence,
         seen_from,
         via: None,
+        views: Vec::new(),
         service: None,
         listener: None,
         verdict: None,

@@ -99,6 +99,7 @@ mod tests {
             reason,
             offender: Some(address),
             ports: ports.to_owned(),
+            seen_from: Vec::new(),
         };
         Host {
             id: address.to_string(),

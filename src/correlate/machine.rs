@@ -261,7 +261,7 @@ fn identifying(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Names that Docker, podman, CNI plugins, libvirt, LXC and Incus give to their bridges.
-fn is_engine_bridge(interface: &str) -> bool {
+pub fn is_engine_bridge(interface: &str) -> bool {
     const STARTS: [&str; 10] = ["br-", "cali", "cilium", "cni", "docker", "flannel", "incusbr", "kube", "lxc", "lxdbr"];
     STARTS.iter().chain(&["podman", "virbr", "weave"]).any(|start| interface.starts_with(start))
 }

@@ -12,8 +12,11 @@
 //! - [`expand`]: the endpoints that a machine's sockets and published ports add.
 //! - [`everything`]: hosts that accept on every port.
 //! - [`by_rules`]: the verdicts that the host's own rules settle.
+//! - [`neighbour`]: what they do with packets of the network, where a neighbour of our own was asked.
 //! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
 //!   worth; [`staleness`] of host reports; [`gaps`] that are left.
+//! - [`through`]: what lies behind a host and was tried through it.
+//! - [`vantages`]: several looks in one report.
 //! - [`rules`], [`triage`]: the findings and what to do about them.
 
 pub mod address;
@@ -29,6 +32,7 @@ pub mod layers;
 pub mod lookup;
 pub mod machine;
 pub mod merge;
+pub mod neighbour;
 pub mod path_words;
 pub mod remarks;
 pub mod rules;
@@ -37,8 +41,11 @@ pub mod stakes;
 pub mod staleness;
 pub mod stopped;
 pub mod takes;
+pub mod through;
 pub mod triage;
+pub mod vantages;
 pub mod verdict;
 pub mod words;
 
 pub use correlation::{Context, InsideView, correlate, findings_only};
+pub use vantages::{merge, split};

@@ -1,5 +1,6 @@
 //! The address ranges that a report prints (`scope.targets`, `scope.excluded`, `silent`), read back.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address::canonical;
@@ -38,6 +39,41 @@ impl Asked {
             [(first, last)] if first == last => Some(first),
             _ => None,
         }
+    }
+}
+
+/// The addresses of the described ranges without `answered`, described.
+pub fn without<'a>(items: impl Iterator<Item = &'a String>, answered: &BTreeSet<IpAddr>) -> Vec<String> {
+    let items: Vec<String> = items.cloned().collect();
+    let mut rest = Vec::new();
+    for (first, last) in AddressRanges::read(&items).ranges {
+        let mut from = Some(first);
+        for &address in answered.range(first..=last) {
+            let Some(start) = from else { break };
+            if start < address {
+                rest.extend(before(address).map(|end| (start, end)));
+            }
+            from = after(address).filter(|next| *next <= last);
+        }
+        rest.extend(from.map(|start| (start, last)));
+    }
+    let range = |(first, last): (IpAddr, IpAddr)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    rest.into_iter().map(range).collect()
+}
+
+fn before(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => address.to_bits().checked_sub(1).map(|bits| IpAddr::V4(bits.into())),
+        IpAddr::V6(address) => address.to_bits().checked_sub(1).map(|bits| IpAddr::V6(bits.into())),
+    }
+}
+
+fn after(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
+        IpAddr::V6(address) => address.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
     }
 }
 
@@ -150,6 +186,17 @@ mod tests {
         ] {
             assert_eq!(ranges.contains(address.parse().unwrap()), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn what_answered_is_taken_out_of_ranges() {
+        let answered: BTreeSet<IpAddr> = ["198.18.0.0", "198.18.0.7", "198.18.0.255", "2001:db8::1"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let items = ["198.18.0.0/24".to_owned(), "2001:db8::1".to_owned(), "198.19.0.1".to_owned()];
+        let rest = without(items.iter(), &answered);
+        assert_eq!(rest, ["198.18.0.1-198.18.0.6", "198.18.0.8-198.18.0.254", "198.19.0.1"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod client;
 mod collect;
 mod collected;
+mod container_door;
 mod containers;
 mod docker_proxy;
 mod engine;
@@ -37,6 +38,7 @@ mod system;
 mod visit;
 
 pub use collect::{CollectSettings, NamespaceScope, collect};
+pub use container_door::{DoorError, container_doors};
 pub use network::network_here;
 pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};

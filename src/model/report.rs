@@ -86,7 +86,7 @@ pub struct ScopePorts {
 }
 
 /// A place from which a run looked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vantage {
     pub name: String,
     pub kind: VantageKind,
@@ -96,16 +96,47 @@ pub struct Vantage {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub source: Vec<IpAddr>,
+    /// Of a vantage on the scanned machine itself: the machine's addresses, which are its own although they were asked as
+    /// those of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub machine: Vec<IpAddr>,
+    /// Where a run had several vantages: which of its looks this belongs to, from 0. The loopback of a place and its
+    /// interfaces are one look.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub look: u32,
+    /// Where it differs from the run's: the addresses that were asked from here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Where a run had several vantages: the addresses without any answer to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
+    /// Where a run had several vantages: the sweep from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+fn is_first(look: &u32) -> bool {
+    *look == 0
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VantageKind {
+    /// A container's network namespace.
+    Container,
     /// An interface of the scanning machine: the outside view of every other host.
+    #[default]
     Interface,
+    /// A throwaway namespace joined to the scanning machine: sees the machine's own addresses as its network does.
+    Neighbour,
+    /// Another network namespace of the scanning machine.
+    Netns,
     /// Over `lo`, to the scanning machine's own addresses: never the outside view.
     #[serde(rename = "self")]
     Own,
+    /// Another machine, over ssh.
+    Ssh,
 }
 
 /// How the sweep went.
@@ -196,9 +227,12 @@ pub struct EndpointEntry {
     /// Names of the vantages it was seen from.
     #[serde(default)]
     pub seen_from: Vec<String>,
-    /// The host through which it was tried.
+    /// The host through which it was tried: its address. The endpoint is one behind that host, not one of the network.
     #[serde(default)]
     pub via: Option<String>,
+    /// Where a run had several vantages: how each of them saw it. The entry itself is what the worst of them saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<EndpointView>,
     #[serde(default)]
     pub service: Option<Service>,
     #[serde(default)]
@@ -215,6 +249,25 @@ pub struct EndpointEntry {
     /// The evaluated path, a step a line.
     #[serde(default)]
     pub path: Vec<String>,
+}
+
+/// An endpoint as one of several vantages saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EndpointView {
+    /// Name of the [`Vantage`].
+    pub vantage: String,
+    pub state: PortState,
+    pub reason: Reason,
+    #[serde(default)]
+    pub evidence: Evidence,
+    /// What answered, where it differs from the entry's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The reasons of the verdict, where they differ from the entry's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 impl EndpointEntry {
@@ -238,4 +291,7 @@ pub struct PortGroup {
     pub offender: Option<IpAddr>,
     /// `1-21,23-79`, as [`super::PortRanges`] prints.
     pub ports: String,
+    /// Where a run had several vantages: those that saw it so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_from: Vec<String>,
 }

@@ -2,9 +2,13 @@
 
 pub mod addresses;
 pub mod limits;
+pub mod namespace;
+pub mod neighbour;
 mod netlink;
 pub mod pressure;
+pub mod relay;
 pub mod route;
+pub mod setup;
 
 pub use addresses::{Neighbour, OwnAddress, own_addresses};
 pub use netlink::NetlinkError;

@@ -3,7 +3,9 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -37,6 +39,18 @@ pub(super) fn one(request: RouteNetlinkMessage, operation: &'static str) -> Resu
     answers.into_iter().next().ok_or_else(|| NetlinkError { operation, error: io::ErrorKind::UnexpectedEof.into() })
 }
 
+/// Makes a new object, which must not be there yet.
+pub(super) fn create(request: RouteNetlinkMessage, operation: &'static str) -> Result<(), NetlinkError> {
+    exchange(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map_err(|error| NetlinkError { operation, error })?;
+    Ok(())
+}
+
+/// Changes an object that is there.
+pub(super) fn change(request: RouteNetlinkMessage, operation: &'static str) -> Result<(), NetlinkError> {
+    exchange(request, NLM_F_ACK).map_err(|error| NetlinkError { operation, error })?;
+    Ok(())
+}
+
 /// `02:00:00:00:00:01`; none for what has no link-layer address: loopback and tunnels have none, or zeros.
 pub(super) fn mac_text(bytes: &[u8]) -> Option<String> {
     (bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0))
@@ -65,6 +79,8 @@ fn exchange(request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNet
             if let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
                 match message.payload {
                     NetlinkPayload::Done(_) => return Ok(answers),
+                    // An acknowledgement is an error message without a code.
+                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
                     _ => {}

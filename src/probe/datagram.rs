@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Outcome};
 use super::codec::{Ask, CodecExchange, Framing, MAX_ROUNDS};
-use super::stream;
+use super::stream::{self, Dialer};
 
 /// Tries of one request: datagrams get lost.
 const TRIES: u32 = 2;
@@ -19,20 +19,20 @@ const TRIES: u32 = 2;
 const MISFITS: u32 = 16;
 
 /// Sends raw bytes.
-pub(super) async fn bytes(address: SocketAddr, request: &[u8], wait: Duration) -> Answer {
+pub(super) async fn bytes(dialer: &Dialer, request: &[u8], wait: Duration) -> Answer {
     let exchange = async {
-        let socket = connect(address).await?;
+        let socket = connect(dialer).await?;
         exchange(&socket, request, wait, |_| true).await
     };
     exchange.await.map_or_else(|error| Answer::failed(outcome(&error)), Answer::bytes)
 }
 
 /// Holds a codec's conversation; `wait` is for each of its rounds.
-pub(super) async fn codec(address: SocketAddr, codec: &CodecExchange, ask: Ask, wait: Duration) -> Answer {
+pub(super) async fn codec(dialer: &Dialer, codec: &CodecExchange, ask: Ask, wait: Duration) -> Answer {
     let mut replies: Vec<Vec<u8>> = Vec::new();
     let mut ask = ask;
     let mut request = (codec.request)(&ask);
-    let socket = match connect(address).await {
+    let socket = match connect(dialer).await {
         Ok(socket) => socket,
         Err(error) => return Answer::failed(outcome(&error)),
     };
@@ -62,12 +62,14 @@ fn outcome(error: &io::Error) -> Outcome {
 }
 
 /// A connected socket takes datagrams of that very address only.
-async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
+async fn connect(dialer: &Dialer) -> io::Result<UdpSocket> {
+    let address = dialer.address;
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
+    socket.bind_device(dialer.device.as_ref().map(String::as_bytes))?;
     socket.connect(address).await?;
     Ok(socket)
 }

@@ -25,6 +25,8 @@ pub(super) struct HttpSettings {
     pub(super) user_agent: String,
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub(super) device: Option<String>,
 }
 
 /// A client for one endpoint; keeps its connection for the next request.
@@ -43,7 +45,11 @@ impl HttpProber {
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let scheme = if layer == Layer::Tls { "https" } else { "http" };
         let base = Url::parse(&format!("{scheme}://{address}/"))?;
-        let client = Client::builder()
+        let mut builder = Client::builder();
+        if let Some(device) = &settings.device {
+            builder = builder.interface(device);
+        }
+        let client = builder
             .tls_backend_preconfigured(tls.http_config()?)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -40,6 +40,8 @@ pub struct ProberSettings {
     /// Endpoints of one host that are probed at the same time.
     pub host_parallel: usize,
     pub user_agent: String,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub device: Option<String>,
 }
 
 impl Default for ProberSettings {
@@ -54,6 +56,7 @@ impl Default for ProberSettings {
             parallel: 64,
             host_parallel: 4,
             user_agent: concat!("postern/", env!("CARGO_PKG_VERSION"), " (+read-only exposure audit)").to_owned(),
+            device: None,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Prober {
             user_agent: settings.user_agent.clone(),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
+            device: settings.device.clone(),
         };
         let tls = TlsProber::new(settings.read_timeout);
         let parallel = Semaphore::new(settings.parallel.min(Semaphore::MAX_PERMITS));
@@ -237,6 +241,7 @@ impl<'a> Wire<'a> {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             greeting_timeout: settings.greeting_timeout,
+            device: settings.device.clone(),
         };
         Self { inner, dialer, idle: None, greeting: Vec::new(), http: None }
     }
@@ -268,9 +273,9 @@ impl<'a> Wire<'a> {
             (Request::Grpc(call), _) => {
                 grpc::call(call, layer, &self.dialer, &self.inner.tls, &self.inner.http.user_agent).await
             }
-            (Request::Bytes(bytes), Layer::Datagram) => datagram::bytes(self.dialer.address, &bytes.send, wait).await,
+            (Request::Bytes(bytes), Layer::Datagram) => datagram::bytes(&self.dialer, &bytes.send, wait).await,
             (Request::Codec(name), Layer::Datagram) => match codec::find(name, Transport::Udp) {
-                Some(codec) => datagram::codec(self.dialer.address, codec, self.codec_ask(), wait).await,
+                Some(codec) => datagram::codec(&self.dialer, codec, self.codec_ask(), wait).await,
                 None => Answer::failed(Outcome::Unreachable),
             },
             (Request::Bytes(bytes), Layer::Tls) => match self.inner.tls.connect(&self.dialer, &[]).await {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Answer, Outcome};
@@ -25,6 +25,8 @@ pub(super) struct Dialer {
     pub(super) read_timeout: Duration,
     /// How long a peer gets to speak first.
     pub(super) greeting_timeout: Duration,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub(super) device: Option<String>,
 }
 
 /// A silence this long ends an answer whose length nothing tells.
@@ -34,7 +36,12 @@ const GREETING_LIMIT: usize = 4096;
 
 impl Dialer {
     pub(super) async fn connect(&self) -> io::Result<Stream> {
-        let stream = timeout(self.connect_timeout, TcpStream::connect(self.address))
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind_device(self.device.as_ref().map(String::as_bytes))?;
+        let stream = timeout(self.connect_timeout, socket.connect(self.address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod host_table;
 pub mod json;
 pub mod layout;
+mod matrix;
 pub mod missed;
 pub mod ndjson;
 pub mod schema;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub use super::layout::TableStyle;
 
 use super::layout::{BOLD, Cell, Columns, DIM, PLAIN, severity_style, verdict_style};
-use super::{escape, missed};
+use super::{escape, matrix, missed};
 use crate::model::host_report::Listener;
 use crate::model::report::{EndpointEntry, Host, PortGroup, Status, VantageKind};
 use crate::model::{Access, Finding, PortRanges, PortState, Reason, Report, Service, Severity, Verdict};
@@ -35,7 +35,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
     let mut hosts: Vec<&Host> = report.hosts.iter().collect();
     hosts.sort_by_key(|host| (Reverse(severity_of(host)), host.address));
     for host in hosts {
-        write_host(host, &own, style, to)?;
+        write_host(host, report, &own, style, to)?;
     }
     if !report.findings.is_empty() {
         writeln!(to, "{}", style.paint(BOLD, "FINDINGS"))?;
@@ -48,7 +48,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
     write_summary(report, &own, style, to)
 }
 
-fn write_host(host: &Host, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+fn write_host(host: &Host, report: &Report, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let mut title = style.paint(BOLD, &host.address.to_string());
     for name in &host.names {
         title.push_str(&format!("  {}", escape::text(name, 80)));
@@ -60,7 +60,10 @@ fn write_host(host: &Host, own: &[&str], style: TableStyle, to: &mut impl Write)
         title.push_str(&format!("  {}", escape::text(mac, 20)));
     }
     writeln!(to, "{title}")?;
-    if host.endpoints.iter().any(|entry| entry.seen_from.iter().any(|vantage| own.contains(&vantage.as_str()))) {
+    let over_lo = |entry: &EndpointEntry| {
+        !entry.seen_from.is_empty() && entry.seen_from.iter().all(|vantage| own.contains(&vantage.as_str()))
+    };
+    if host.endpoints.iter().any(over_lo) {
         style.write_wrapped(
             "  ",
             "seen over lo only: a host that scans itself skips the rules for packets from outside; this is not what a \
@@ -81,6 +84,7 @@ fn write_host(host: &Host, own: &[&str], style: TableStyle, to: &mut impl Write)
         }
         columns.write(style, to)?;
     }
+    matrix::write(host, &report.run.vantages, style, to)?;
     for entry in &host.endpoints {
         write_reasons(entry, style, to)?;
     }
@@ -91,10 +95,7 @@ fn write_host(host: &Host, own: &[&str], style: TableStyle, to: &mut impl Write)
 }
 
 fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
-    let mut port = format!("{}/{}", entry.port, entry.transport);
-    if entry.address != host.address {
-        port = format!("{} {port}", entry.address);
-    }
+    let port = port_text(entry, host);
     let plain = entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::UdpReply);
     let state = if plain { entry.state.to_string() } else { format!("{} ({})", entry.state, entry.reason) };
     let service = entry.service.as_ref();
@@ -113,6 +114,18 @@ fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
         row.push((entry.listener.as_ref().map(owner_text).unwrap_or_default(), PLAIN));
     }
     row
+}
+
+/// `80/tcp`; with the address where it is not the host's first, and with the host that it was tried through.
+pub(super) fn port_text(entry: &EndpointEntry, host: &Host) -> String {
+    let mut port = format!("{}/{}", entry.port, entry.transport);
+    if entry.address != host.address {
+        port = format!("{} {port}", entry.address);
+    }
+    if let Some(via) = &entry.via {
+        port.push_str(&format!(" via {}", escape::text(via, 60)));
+    }
+    port
 }
 
 fn service_text(service: &Service) -> String {
@@ -278,7 +291,8 @@ fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl
         ));
         style.write_wrapped("", &text, to)?;
     }
-    if !own.is_empty() {
+    // Where several places looked, each says for itself what it is.
+    if !own.is_empty() && report.run.vantages.iter().all(|vantage| vantage.look == 0) {
         style.write_wrapped(
             "",
             "This host's own addresses were scanned from itself: that is not the outside view. Scan it from another host.",

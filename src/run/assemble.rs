@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use super::outside::Standpoint;
 use crate::model::report::{EndpointEntry, Host, PortGroup};
-use crate::model::{Endpoint, Evidence, Observation, PortState, Reason, Service};
+use crate::model::{Endpoint, Evidence, Observation, PortState, Reason, Service, Transport};
 
 /// What one run saw from one vantage.
 #[derive(Debug, Default)]
@@ -42,6 +43,7 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
             evidence: observation.evidence,
             seen_from: vec![seen_from(address)],
             via: None,
+            views: Vec::new(),
             service: services.remove(&observation.endpoint),
             listener: None,
             verdict: None,
@@ -94,6 +96,32 @@ pub fn settle_open(outside: &mut Outside, endpoint: Endpoint, service: Service) 
     outside.services.entry(endpoint).or_insert(service);
 }
 
+/// An endpoint that was folded, or gave no answer, as an entry of its own.
+pub fn folded_entry(endpoint: Endpoint, group: Option<&PortGroup>, standpoint: &Standpoint) -> EndpointEntry {
+    let Endpoint { address, transport, port } = endpoint;
+    let silence = match transport {
+        Transport::Tcp => PortState::Filtered,
+        Transport::Udp => PortState::OpenOrFiltered,
+    };
+    EndpointEntry {
+        address,
+        transport,
+        port,
+        state: group.map_or(silence, |group| group.state),
+        reason: group.map_or(Reason::NoAnswer, |group| group.reason),
+        evidence: Evidence { offender: group.and_then(|group| group.offender), ..Evidence::default() },
+        seen_from: vec![standpoint.name.clone().unwrap_or_default()],
+        via: standpoint.via.map(|via| via.to_string()),
+        views: Vec::new(),
+        service: None,
+        listener: None,
+        verdict: None,
+        also: Vec::new(),
+        intent: None,
+        path: Vec::new(),
+    }
+}
+
 fn empty_host(address: IpAddr, names: Option<Vec<String>>, mac: Option<String>) -> Host {
     Host {
         id: address.to_string(),
@@ -109,7 +137,7 @@ fn empty_host(address: IpAddr, names: Option<Vec<String>>, mac: Option<String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Access, Severity, Transport};
+    use crate::model::{Access, Severity};
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -127,6 +155,7 @@ mod tests {
             reason: Reason::NoAnswer,
             offender: None,
             ports: ports.to_owned(),
+            seen_from: Vec::new(),
         }
     }
 

@@ -1,54 +1,44 @@
 //! `scan`, `audit` and `correlate`: the main job and its halves.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::RunError;
 use super::command::{catalogue, print_line};
 use super::identity;
-use super::inside::{self, Inside};
+use super::inside::{self, Inside, Unseen};
 use super::interrupt::Interrupt;
-use super::outside::{self, Look};
+use super::looking::{Ends, Orders, Pace, look_from};
 use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
-use crate::cli::settings::{HostReportSource, ProbeUse};
+use super::through;
+use super::vantages::Vantages;
+use crate::cli::settings::HostReportSource;
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
 use crate::correlate::{self, Context, InsideView};
 use crate::firewall::HostPath;
-use crate::host::remote::RemoteSettings;
 use crate::model::host_report::{HOST_NAMESPACE, HostReport, Namespace};
-use crate::model::report::{Gap, Run, SCHEMA, Scope, ScopePorts, Status, Tool};
-use crate::model::{PathModel, PortRanges, Report, Transport};
+use crate::model::report::{Gap, Run, Scope, ScopePorts, Status};
+use crate::model::{PathModel, PortRanges, Report, ServiceFacts, Transport};
 use crate::net::{OwnAddress, own_addresses};
-use crate::probe::{Catalogue, Fragile, Prober, ProberSettings};
+use crate::probe::Catalogue;
 use crate::report::ndjson::Record;
-use crate::sweep::connect::{ConnectSettings, DEFAULT_PARALLEL};
 use crate::targets::{self, Plan, TargetSet, guard};
-
-/// Rounds of a sweep at most.
-const MAX_ROUNDS: u32 = 6;
 
 /// `postern scan`: the outside view alone. No verdicts, but findings about what the probes proved.
 pub async fn scan(settings: ScanSettings, show: ShowProgress) -> Result<Exit, RunError> {
-    audit(settings, None, Inside::NotAsked, show).await
+    audit(settings, &[], Inside::NotAsked, show).await
 }
 
 /// `postern audit`: both views, joined.
 pub async fn audit_with_inside(settings: AuditSettings, show: ShowProgress) -> Result<Exit, RunError> {
     let inside = Inside::read(&settings.host_reports)?;
-    let AuditSettings { scan, host_reports, remote } = settings;
-    audit(scan, Some(Remote { host_reports, settings: remote }), inside, show).await
-}
-
-/// What is to be asked over ssh, and how.
-struct Remote {
-    host_reports: Vec<HostReportSource>,
-    settings: RemoteSettings,
+    audit(settings.scan, &settings.host_reports, inside, show).await
 }
 
 async fn audit(
     scan: ScanSettings,
-    remote: Option<Remote>,
+    host_reports: &[HostReportSource],
     inside: Inside,
     show: ShowProgress,
 ) -> Result<Exit, RunError> {
@@ -70,12 +60,14 @@ async fn audit(
     if targets.set.is_empty() && !no_target && targets.gaps.is_empty() {
         return Err(RunError::NoTargets);
     }
+    let vantages = Vantages::of(&scan, no_target && !matches!(inside, Inside::NotAsked));
     if scan.plan {
         let plan = plan(&scan, &targets, &planned);
         print_line(&plan.to_string())?;
-        for destination in
-            remote.iter().flat_map(|remote| &remote.host_reports).filter_map(HostReportSource::destination)
-        {
+        for line in vantages.plan() {
+            print_line(&line)?;
+        }
+        for destination in host_reports.iter().filter_map(HostReportSource::destination) {
             print_line(&format!(
                 "a run takes the report of {destination} twice, and asks the ports that it names, too"
             ))?;
@@ -86,14 +78,6 @@ async fn audit(
     let sink = Sink::open(&scan.result.outputs)?;
     let progress = ProgressBar::new(show);
     let interrupt = Interrupt::listen().map_err(RunError::Signals)?;
-    let prober = match scan.probes {
-        ProbeUse::None => None,
-        ProbeUse::Safe => Some(Fragile::Skip),
-        ProbeUse::Fragile => Some(Fragile::Probe),
-    }
-    .map(|fragile| Prober::new(Arc::clone(&catalogue), ProberSettings { fragile, ..ProberSettings::default() }))
-    .transpose()?;
-
     let run_id = identity::run_id(started);
     tracing::info!(
         run = run_id,
@@ -104,13 +88,14 @@ async fn audit(
         source_ports = "the kernel's ephemeral range",
         "run starts"
     );
+    let (places, missing) = vantages.open(&own).await?;
     // The host's own word before the sweep, and again after it: a listener that came or went is no contradiction.
     let scans_itself = own.iter().any(|own| targets.set.contains(own.address));
-    let inside = match &remote {
-        Some(Remote { host_reports, settings }) => inside.with_remote_hosts(host_reports, settings, &interrupt).await?,
-        None => inside,
+    let inside = match host_reports.iter().any(|source| source.destination().is_some()) {
+        true => inside.with_remote_hosts(host_reports, &scan.remote, &interrupt).await?,
+        false => inside,
     };
-    let mut inside = inside.with_own_host(scans_itself || no_target).await;
+    let mut inside = inside.with_own_host(scans_itself || no_target, Unseen::of(&places)).await;
     let ports = ports(&scan, &catalogue, &inside)?;
     guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
     let mut run = Run {
@@ -125,45 +110,59 @@ async fn audit(
         },
         vantages: Vec::new(),
         sweep: None,
-        gaps: targets.gaps.clone(),
+        gaps: targets.gaps.into_iter().chain(missing).collect(),
         host_reports: Vec::new(),
     };
     sink.stream(&Record::Run(Box::new(run.clone())));
-    let look = Look {
+    let orders = Orders {
         targets: targets.set,
         names: targets.names,
-        tcp: ports.tcp.clone(),
-        udp: ports.udp.clone(),
-        connect: ConnectSettings {
-            parallel: scan.parallel.unwrap_or(DEFAULT_PARALLEL),
-            rate: scan.rate,
-            host_rate: scan.host_rate,
-            max_rounds: MAX_ROUNDS,
-            own: own.clone(),
-        },
-        prober,
-        payloads: catalogue.clone(),
-        own: own.clone(),
+        tcp: ports.tcp,
+        udp: ports.udp,
+        pace: Pace::from(&scan),
         seed: identity::seed(),
+        narrowed: false,
+        behind: through::behind(&inside, &TargetSet::from_ranges(excluded_ranges(&run.scope.excluded))),
+        machine: own,
     };
-    let seen = outside::look(look, &sink, &progress, &interrupt).await;
+    let ends =
+        Ends { catalogue: &catalogue, sink: &sink, progress: &progress, interrupt: &interrupt, remote: &scan.remote };
+    let mut looks = Vec::with_capacity(places.len());
+    for place in &places {
+        if interrupt.is_raised() && !looks.is_empty() {
+            run.status = Status::Interrupted;
+            break;
+        }
+        let (narrowed, gap) = place.narrow(orders.clone());
+        run.gaps.extend(gap);
+        match look_from(place, narrowed, ends).await {
+            Ok(looked) => looks.push(looked),
+            // One place that cannot be looked from does not take the others with it.
+            Err(error) if places.len() > 1 => run.gaps.push(place.lost(&error)),
+            Err(error) => return Err(error),
+        }
+    }
     inside.take_again(&interrupt).await;
+    drop(places);
 
     run.finished_at = identity::now().to_string();
-    run.status = if seen.interrupted { Status::Interrupted } else { Status::Complete };
-    run.sweep = Some(seen.sweep);
-    run.vantages = seen.vantages;
-    run.gaps.extend(seen.gaps);
-    let report = Report {
-        schema: SCHEMA.to_owned(),
-        tool: Tool::this(),
-        run,
-        hosts: seen.hosts,
-        silent: seen.silent,
-        findings: Vec::new(),
+    let several = looks.len() > 1;
+    let judge = Judge::new(&catalogue, inside);
+    let mut reports: Vec<Report> = looks
+        .into_iter()
+        .map(|looked| {
+            let (report, own) = looked.into_report(&run);
+            judge.join(report, &own)
+        })
+        .collect();
+    let report = match reports.pop() {
+        Some(only) if !several => only,
+        Some(last) => {
+            reports.push(last);
+            correlate::merge(&run, reports, &judge.facts)
+        }
+        None => return Err(RunError::NoVantage("none of them could be looked from".to_owned())),
     };
-    let own: Vec<IpAddr> = own.iter().map(|own| own.address).collect();
-    let report = join(report, inside, &catalogue, &own);
     let exit = Exit::of_report(&report, scan.result.fail_on);
     sink.finish(&report, exit)?;
     Ok(exit)
@@ -175,24 +174,38 @@ pub async fn correlate(settings: CorrelateSettings) -> Result<Exit, RunError> {
     let inside = Inside::read(&settings.host_reports)?;
     let catalogue = catalogue(None)?;
     let sink = Sink::open(&settings.result.outputs)?;
-    let report = join(report, inside, &catalogue, &[]);
+    let judge = Judge::new(&catalogue, inside);
+    let run = report.run.clone();
+    let mut looks: Vec<Report> = correlate::split(report).into_iter().map(|report| judge.join(report, &[])).collect();
+    let report = if looks.len() == 1 { looks.swap_remove(0) } else { correlate::merge(&run, looks, &judge.facts) };
     let exit = Exit::of_report(&report, settings.result.fail_on);
     sink.finish(&report, exit)?;
     Ok(exit)
 }
 
 /// The one place where the views meet.
-fn join(report: Report, inside: Inside, catalogue: &Catalogue, own: &[IpAddr]) -> Report {
-    let facts = catalogue.facts();
-    match inside {
-        Inside::NotAsked => correlate::findings_only(report, &facts),
-        Inside::Asked { views, gaps, .. } => {
-            let views: Vec<InsideView> = views.into_iter().map(|view| view.joined).collect();
-            let context = Context { facts: &facts, own_addresses: own, paths };
-            let mut report = correlate::correlate(report, &views, &context);
-            report.run.gaps.extend(gaps);
-            report
-        }
+struct Judge {
+    facts: BTreeMap<String, ServiceFacts>,
+    /// `None`: a plain scan, which does not judge.
+    inside: Option<(Vec<InsideView>, Vec<Gap>)>,
+}
+
+impl Judge {
+    fn new(catalogue: &Catalogue, inside: Inside) -> Self {
+        let inside = match inside {
+            Inside::NotAsked => None,
+            Inside::Asked { views, gaps, .. } => Some((views.into_iter().map(|view| view.joined).collect(), gaps)),
+        };
+        Self { facts: catalogue.facts(), inside }
+    }
+
+    /// `own`: the addresses that were the scanner's own where the report was made.
+    fn join(&self, report: Report, own: &[IpAddr]) -> Report {
+        let Some((views, gaps)) = &self.inside else { return correlate::findings_only(report, &self.facts) };
+        let context = Context { facts: &self.facts, own_addresses: own, paths };
+        let mut report = correlate::correlate(report, views, &context);
+        report.run.gaps.extend(gaps.iter().cloned());
+        report
     }
 }
 

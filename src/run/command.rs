@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::interrupt::Interrupt;
 use super::progress::ShowProgress;
 use super::sink::Sink;
-use super::{RunError, audit, explain, inside, probes};
+use super::{RunError, audit, explain, inside, probes, remote_look};
 use crate::cli::settings::HostOf;
 use crate::cli::{Args, AuditSettings, Command, CorrelateSettings, Exit, ExplainSettings, HostSettings, ScanSettings};
 use crate::host;
@@ -41,6 +41,7 @@ async fn command(command: Command, show: ShowProgress) -> Result<Exit, RunError>
         Command::Explain(args) => explain::explain(&ExplainSettings::from_args(args)?),
         Command::Host(args) => host_report(HostSettings::from_args(args)?).await,
         Command::Probes(args) => probes::run(args).await,
+        Command::Look => remote_look::serve().await,
     }
 }
 

@@ -57,6 +57,16 @@ pub enum RunError {
     Sink(#[from] SinkError),
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    #[error("cannot look from another network namespace: {0}; hint: root (CAP_SYS_ADMIN) may")]
+    Namespace(io::Error),
+    #[error("{name}: {failure}; hint: {hint}")]
+    RemoteLook { name: String, failure: host::remote::Failure, hint: String },
+    #[error("the job on stdin: {0}; hint: it comes from another version of postern")]
+    Job(String),
+    #[error("no vantage is left: {0}")]
+    NoVantage(String),
+    #[error("cannot start a runtime: {0}; hint: are there threads and descriptors left (ulimit -u, -n)?")]
+    Runtime(io::Error),
     #[error("cannot listen for Ctrl-C: {0}; hint: is a seccomp filter at work?")]
     Signals(io::Error),
     #[error("cannot write to stdout: {0}; hint: is the other end of the pipe still there?")]
@@ -82,6 +92,7 @@ impl RunError {
             | Self::Listing(_)
             | Self::Remote(_)
             | Self::Scan(_)
+            | Self::Job(_)
             | Self::Read { .. } => Exit::Usage,
             Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
             _ => Exit::Failed,

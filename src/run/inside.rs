@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::interrupt::Interrupt;
+use super::place::Place;
 use super::{RunError, identity};
 use crate::cli::settings::{HostReportSource, ReportFrom};
 use crate::correlate::InsideView;
 use crate::host::remote::{Collector, RemoteSettings, SshDestination};
 use crate::host::{self, CollectSettings};
-use crate::model::host_report::{HOST_NAMESPACE, HostReport};
+use crate::model::host_report::{HOST_NAMESPACE, HostReport, Namespace};
 use crate::model::report::Gap;
 use crate::model::{PortRanges, Report, Transport};
 
@@ -39,7 +40,7 @@ pub struct View {
 enum Again {
     /// A file says what it says.
     No,
-    Own,
+    Own(Unseen),
     Remote(SshDestination),
 }
 
@@ -94,17 +95,17 @@ impl Inside {
         Ok(self)
     }
 
-    /// Adds this machine's own word in front, if it is among the targets.
-    pub async fn with_own_host(mut self, is_target: bool) -> Self {
+    /// Adds this machine's own word in front, if it is among the targets; without what the run itself has put up.
+    pub async fn with_own_host(mut self, is_target: bool, unseen: Unseen) -> Self {
         if let Self::Asked { views, gaps, .. } = &mut self
             && is_target
         {
-            match collect().await {
+            match collect().await.map(|report| unseen.strip(report)) {
                 Ok(before) => {
                     // A report that the operator gave of this very machine is not needed twice.
                     if !views.iter().any(|view| view.joined.before.id == before.id) {
                         let joined = InsideView { before, after: None, address: None };
-                        views.insert(0, View { joined, again: Again::Own });
+                        views.insert(0, View { joined, again: Again::Own(unseen) });
                     }
                 }
                 Err(cause) => gaps.push(super::audit::missing_report("this host's own view".to_owned(), cause)),
@@ -127,7 +128,9 @@ impl Inside {
         for view in views {
             match &view.again {
                 Again::No => {}
-                Again::Own => view.joined.after = collect().await.ok(),
+                Again::Own(unseen) => {
+                    view.joined.after = collect().await.ok().map(|report| unseen.strip(report));
+                }
                 Again::Remote(destination) => match results.next() {
                     Some(Ok(after)) if after.id == view.joined.before.id => view.joined.after = Some(after),
                     Some(Ok(after)) => gaps.push(Gap {
@@ -176,11 +179,41 @@ fn translated(report: &HostReport, transport: Transport) -> impl Iterator<Item =
         .flat_map(|ports| ports.iter().collect::<Vec<u16>>())
 }
 
+/// What a run put up on this machine, and a report of the machine is not to show as the machine's own.
+#[derive(Clone, Debug, Default)]
+pub struct Unseen {
+    namespaces: Vec<u64>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Unseen {
+    pub fn of(places: &[Place]) -> Self {
+        let mut unseen = Self::default();
+        for (inode, neighbour) in places.iter().filter_map(Place::made_namespace) {
+            unseen.namespaces.push(inode);
+            unseen.addresses.extend(neighbour.joins().iter().map(|join| join.here));
+        }
+        unseen
+    }
+
+    /// Takes the addresses and the namespaces out of a report. The interface and its routes stay in the network state:
+    /// they are what packets came by.
+    fn strip(&self, mut report: HostReport) -> HostReport {
+        report.addresses.retain(|own| !self.addresses.contains(&own.address));
+        let made = |namespace: &Namespace| self.namespaces.contains(&namespace.inode);
+        let names: Vec<String> = report.namespaces.iter().filter(|one| made(one)).map(|one| one.name.clone()).collect();
+        report.namespaces.retain(|namespace| !made(namespace));
+        report.listeners.retain(|listener| !names.contains(&listener.namespace));
+        report.raw_sockets.retain(|socket| !names.contains(&socket.namespace));
+        report
+    }
+}
+
 impl View {
     const fn destination(&self) -> Option<&SshDestination> {
         match &self.again {
             Again::Remote(destination) => Some(destination),
-            Again::No | Again::Own => None,
+            Again::No | Again::Own(_) => None,
         }
     }
 }

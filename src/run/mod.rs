@@ -1,6 +1,7 @@
 //! The only wiring: stages, channels, cancellation, progress.
 //!
-//! [`command`] picks what to do; [`audit`] holds the main job and its halves; [`outside`] sweeps and probes, [`inside`] takes the hosts' own word,
+//! [`command`] picks what to do; [`audit`] holds the main job and its halves; [`vantages`] opens the places to look from
+//! ([`place`]) and [`looking`] looks from each: [`outside`] sweeps and probes. [`inside`] takes the hosts' own word,
 //! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results.
 
 pub mod assemble;
@@ -12,11 +13,16 @@ pub mod identity;
 pub mod inside;
 pub mod interrupt;
 pub mod link_local;
+pub mod looking;
 pub mod outside;
+pub mod place;
 pub mod probes;
 pub mod progress;
+pub mod remote_look;
 pub mod sink;
 pub mod source;
+pub mod through;
+pub mod vantages;
 
 pub use command::main;
 pub use error::RunError;

@@ -37,6 +37,29 @@ pub struct Look {
     pub payloads: Arc<dyn Payloads>,
     pub own: Vec<OwnAddress>,
     pub seed: u64,
+    pub standpoint: Standpoint,
+}
+
+/// Where a look stands, as reports tell it.
+#[derive(Clone, Debug, Default)]
+pub struct Standpoint {
+    /// `None`: the interface by which the route leads, and [`SELF_VANTAGE`] for own addresses.
+    pub name: Option<String>,
+    pub kind: VantageKind,
+    /// Addresses of the scanned machine, for a place beside it.
+    pub machine: Vec<IpAddr>,
+    /// The host that everything goes through.
+    pub via: Option<IpAddr>,
+}
+
+impl Standpoint {
+    /// Name of the view over `lo`.
+    fn own_name(&self) -> String {
+        match &self.name {
+            Some(name) if self.kind != VantageKind::Own => format!("{name} over lo"),
+            _ => SELF_VANTAGE.to_owned(),
+        }
+    }
 }
 
 /// What was seen.
@@ -65,8 +88,10 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
     let own: BTreeSet<IpAddr> = look.own.iter().map(|own| own.address).collect();
     let (vantages, vantage_names) = vantages(&look);
     let vantage_of = |address: IpAddr| {
-        if own.contains(&address) || address.is_loopback() {
-            SELF_VANTAGE.to_owned()
+        if look.standpoint.via.is_some() {
+            look.standpoint.name.clone().unwrap_or_default()
+        } else if own.contains(&address) || address.is_loopback() {
+            look.standpoint.own_name()
         } else {
             vantage_names.get(&address.is_ipv4()).cloned().unwrap_or_else(|| "default".to_owned())
         }
@@ -84,7 +109,11 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
         let space = Space::new(look.targets.clone(), ports, transport, look.seed ^ ports.len() as u64);
         progress.begin(transport, space.len());
         let (events, found) = mpsc::channel(4096);
-        let asked = ask_found(found, look.prober.clone(), Reporter { sink, progress, vantage_of: &vantage_of });
+        let asked = ask_found(
+            found,
+            look.prober.clone(),
+            Reporter { sink, progress, vantage_of: &vantage_of, via: look.standpoint.via },
+        );
         let swept = tokio::task::spawn_blocking({
             let cancel = interrupt.flag();
             let connect = look.connect.clone();
@@ -93,7 +122,13 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             move || match transport {
                 Transport::Tcp => connect::sweep(&space, &connect, descriptors, &events, &cancel),
                 Transport::Udp => {
-                    let settings = DatagramSettings { own: connect.own.clone(), rate: connect.rate, payloads, living };
+                    let settings = DatagramSettings {
+                        own: connect.own.clone(),
+                        device: connect.device.clone(),
+                        rate: connect.rate,
+                        payloads,
+                        living,
+                    };
                     datagram::sweep(&space, &settings, &events, &cancel)
                 }
             }
@@ -132,7 +167,10 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
     progress.finish();
     outside.macs = neighbour_macs().unwrap_or_default();
     let silent = look.targets.silent(&outside.living);
-    let hosts = assemble::hosts(outside, vantage_of);
+    let mut hosts = assemble::hosts(outside, vantage_of);
+    for entry in hosts.iter_mut().flat_map(|host| &mut host.endpoints) {
+        entry.via = look.standpoint.via.map(|via| via.to_string());
+    }
     Seen { hosts, silent, sweep, vantages, gaps, interrupted }
 }
 
@@ -141,6 +179,7 @@ struct Reporter<'a, F> {
     sink: &'a Sink,
     progress: &'a ProgressBar,
     vantage_of: &'a F,
+    via: Option<IpAddr>,
 }
 
 /// Asks every open endpoint what it is, as the sweep finds it. Returns the services, and by address how many endpoints
@@ -189,7 +228,10 @@ async fn ask_found<F: Fn(IpAddr) -> String>(
             Some(done) = asking.join_next(), if !asking.is_empty() => {
                 let Ok((observation, service)) = done else { continue };
                 reporter.progress.asked();
-                reporter.sink.endpoint(&entry(&observation, service.as_ref(), (reporter.vantage_of)(observation.endpoint.address)));
+                let mut found =
+                    entry(&observation, service.as_ref(), (reporter.vantage_of)(observation.endpoint.address));
+                found.via = reporter.via.map(|via| via.to_string());
+                reporter.sink.endpoint(&found);
                 if let Some(service) = service {
                     services.insert(observation.endpoint, service);
                 }
@@ -210,6 +252,7 @@ fn entry(observation: &Observation, service: Option<&Service>, vantage: String) 
         evidence: observation.evidence.clone(),
         seen_from: vec![vantage],
         via: None,
+        views: Vec::new(),
         service: service.cloned(),
         listener: None,
         verdict: None,
@@ -233,30 +276,39 @@ fn vantages(look: &Look) -> (Vec<Vantage>, HashMap<bool, String>) {
             (candidate.is_ipv4() == ipv4 && !is_own(&candidate)).then_some(candidate)
         })
     };
-    let mut by_interface: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let Standpoint { name, kind, machine, .. } = &look.standpoint;
+    // By name of the vantage: a place has one name, whichever interfaces its routes lead by.
+    let mut found: BTreeMap<String, Vantage> = BTreeMap::new();
     for ipv4 in [true, false] {
         let Some(target) = foreign(ipv4) else { continue };
-        let source = super::source::source_towards(target);
+        // A chosen interface is used whatever the route.
+        let chosen = name.as_ref().filter(|_| *kind == VantageKind::Interface);
+        let of_chosen = |own: &&OwnAddress| Some(&own.interface) == chosen && own.address.is_ipv4() == ipv4;
+        let source = match chosen {
+            Some(_) => look.own.iter().find(of_chosen).map(|own| own.address),
+            None => super::source::source_towards(target),
+        };
         let interface = source
             .and_then(|source| look.own.iter().find(|own| own.address == source))
-            .map_or_else(|| "default".to_owned(), |own| own.interface.clone());
-        by_interface.entry(interface.clone()).or_default().extend(source);
-        names.insert(ipv4, interface);
-    }
-    for (interface, source) in by_interface {
-        vantages.push(Vantage {
-            name: interface.clone(),
-            kind: VantageKind::Interface,
-            interface: (interface != "default").then_some(interface),
-            source,
+            .map(|own| own.interface.clone());
+        let name = name.clone().or_else(|| interface.clone()).unwrap_or_else(|| "default".to_owned());
+        let vantage = found.entry(name.clone()).or_insert_with(|| Vantage {
+            name: name.clone(),
+            kind: *kind,
+            machine: machine.clone(),
+            ..Vantage::default()
         });
+        vantage.interface = vantage.interface.take().or(interface);
+        vantage.source.extend(source);
+        names.insert(ipv4, name);
     }
+    vantages.extend(found.into_values());
     if any_own {
         vantages.push(Vantage {
-            name: SELF_VANTAGE.to_owned(),
+            name: look.standpoint.own_name(),
             kind: VantageKind::Own,
             interface: Some("lo".to_owned()),
-            source: Vec::new(),
+            ..Vantage::default()
         });
     }
     (vantages, names)

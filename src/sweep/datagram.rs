@@ -33,6 +33,8 @@ use crate::net::addresses::neighbours;
 #[derive(Clone, Debug, Default)]
 pub struct DatagramSettings {
     pub own: Vec<OwnAddress>,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub device: Option<String>,
     /// Datagrams per second in all.
     pub rate: Option<u64>,
     /// `None`, or nothing for an endpoint: an empty datagram.
@@ -93,7 +95,7 @@ impl<'a> Sweeper<'a> {
         Self {
             settings,
             own: settings.own.iter().map(|own| own.address).collect(),
-            sockets: [open(true).ok(), open(false).ok()],
+            sockets: [true, false].map(|ipv4| open(ipv4, settings.device.as_deref()).ok()),
             tally,
             link: Link::new(UNRESOLVED),
             held: VecDeque::new(),
@@ -332,7 +334,7 @@ impl<'a> Sweeper<'a> {
     }
 }
 
-fn open(ipv4: bool) -> std::io::Result<OwnedFd> {
+fn open(ipv4: bool, device: Option<&str>) -> std::io::Result<OwnedFd> {
     let (family, any) = if ipv4 {
         (AddressFamily::INET, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     } else {
@@ -344,6 +346,9 @@ fn open(ipv4: bool) -> std::io::Result<OwnedFd> {
     } else {
         rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
         setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
+    }
+    if let Some(device) = device {
+        setsockopt(&socket, sockopt::BindToDevice, &device.into())?;
     }
     // Replies arrive in bursts; the kernel caps what is asked for.
     rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 1 << 20)?;

@@ -164,12 +164,21 @@ impl Tally {
                     reason: fold.reason,
                     offender: fold.offender,
                     ports: PortRanges::from_ports(ports.iter()).to_string(),
+                    seen_from: Vec::new(),
                 });
             }
             let silent = PortRanges::from_ports(asked(address).iter().filter(|port| !host.answered.contains(*port)));
             if !silent.is_empty() {
                 let (state, reason) = silence;
-                groups.push(PortGroup { address, transport, state, reason, offender: None, ports: silent.to_string() });
+                groups.push(PortGroup {
+                    address,
+                    transport,
+                    state,
+                    reason,
+                    offender: None,
+                    ports: silent.to_string(),
+                    seen_from: Vec::new(),
+                });
             }
         }
         groups.sort_by(|a, b| {

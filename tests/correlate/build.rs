@@ -102,7 +102,8 @@ impl Scan {
         let (name, kind) = if self.over_lo { ("self", VantageKind::Own) } else { ("eth0", VantageKind::Interface) };
         // What the rules are asked about; nobody's address in any scenario.
         let source = if self.over_lo { Vec::new() } else { vec![[198, 18, 255, 1].into()] };
-        let vantage = Vantage { name: name.to_owned(), kind, interface: Some("eth0".to_owned()), source };
+        let vantage =
+            Vantage { name: name.to_owned(), kind, interface: Some("eth0".to_owned()), source, ..Vantage::default() };
         Report {
             schema: report::SCHEMA.to_owned(),
             tool: Tool { name: "postern".to_owned(), version: "0.0.0".to_owned() },
@@ -227,6 +228,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
         evidence: Evidence { offender: words.key("from").map(|text| text.parse().unwrap()), ..Evidence::default() },
         seen_from: vec![vantage.to_owned()],
         via: None,
+        views: Vec::new(),
         service,
         listener: None,
         verdict: None,
@@ -245,6 +247,7 @@ fn group(address: IpAddr, text: &str) -> PortGroup {
         reason: from_name(words.at(2)),
         offender: words.key("from").map(|text| text.parse().unwrap()),
         ports: words.at(3).to_owned(),
+        seen_from: Vec::new(),
     }
 }
 

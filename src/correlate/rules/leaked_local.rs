@@ -13,7 +13,10 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
     leaked
         .map(|case| {
             let severity = case.service_severity().max(Severity::High);
-            let title = format!("{} is bound to loopback and reachable from outside", case.title());
+            let title = match &case.entry.via {
+                Some(via) => format!("{} is meant for {via} alone and reached through it from outside", case.title()),
+                None => format!("{} is bound to loopback and reachable from outside", case.title()),
+            };
             case.finding(NAME, severity, case.confidence, title)
         })
         .collect()

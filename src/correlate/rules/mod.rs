@@ -12,5 +12,6 @@ pub mod reachable_service;
 mod registry;
 pub mod unauthenticated_service;
 pub mod unreported;
+pub mod vantage_gap;
 
-pub use registry::{ALL, Case, HostCase, Rule, findings};
+pub use registry::{ALL, Case, HostCase, Rule, findings, gets_by};

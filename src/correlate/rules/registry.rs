@@ -68,7 +68,8 @@ impl<'a> Case<'a> {
 
     /// Open to others, as far as was seen: not an address that only the machine itself reaches.
     pub fn is_reachable(&self) -> bool {
-        self.is_open() && !self.entry.address.is_loopback() && self.entry.verdict != Some(Verdict::LocalOnly)
+        let by_network = !self.entry.address.is_loopback() || self.entry.via.is_some();
+        self.is_open() && by_network && self.entry.verdict != Some(Verdict::LocalOnly)
     }
 
     /// Name for people of what answers; the port where nothing was recognised.
@@ -167,15 +168,22 @@ enum Reach {
 fn rank(host: &HostCase<'_>, finding: &Finding) -> Rank {
     let endpoint = finding.endpoint.parse::<Endpoint>().ok();
     let case = host.cases.iter().find(|case| Some(case.entry.endpoint()) == endpoint);
-    let address = case.map_or(host.host.address, |case| case.entry.address);
+    // What was reached through the host is reached as far as the host is.
+    let apart = case.filter(|case| case.entry.via.is_none());
+    let address = apart.map_or(host.host.address, |case| case.entry.address);
     let reach = match case.map(|case| case.sight) {
         Some(Sight::Own) => Reach::Own,
         _ => reach(address),
     };
     // What gets by a firewall that somebody trusts comes before what is open as configured.
-    let trusted = [firewall_bypass::NAME, leaked_local::NAME].contains(&finding.rule.as_str());
+    let trusted = gets_by(&finding.rule);
     let stakes = case.and_then(|case| case.stakes).map_or(0, |stakes| stakes.weight);
     (Reverse(finding.severity), Reverse(trusted), Reverse(reach), Reverse(stakes), Reverse(finding.confidence))
+}
+
+/// What the rule finds gets by something that somebody trusts in.
+pub fn gets_by(rule: &str) -> bool {
+    [firewall_bypass::NAME, leaked_local::NAME].contains(&rule)
 }
 
 fn reach(address: IpAddr) -> Reach {

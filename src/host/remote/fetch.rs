@@ -112,6 +112,25 @@ impl Collector {
         results.into_iter().zip(destinations).map(named).collect()
     }
 
+    /// The report of a sweep that `destination` makes by `job`, one line of JSON: the text that `postern look` printed
+    /// there. Takes as long as the sweep does; `cancelled` ends it there too, without a report.
+    ///
+    /// # Errors
+    /// As for reports, and where there is neither a `postern` that looks nor a program to copy.
+    pub async fn look(
+        &self,
+        destination: &SshDestination,
+        job: &str,
+        cancelled: &AtomicBool,
+    ) -> Result<String, Failure> {
+        // A report of its own says when it was taken.
+        let look = Look { collector: self, destination, now: jiff::Timestamp::UNIX_EPOCH };
+        tokio::select! {
+            result = look.look(job) => result,
+            () = raised(cancelled) => Err(Failure::Interrupted),
+        }
+    }
+
     async fn take(
         &self,
         destination: &SshDestination,
@@ -231,13 +250,55 @@ impl Look<'_> {
         }
     }
 
+    async fn look(&self, job: &str) -> Result<String, Failure> {
+        let (mut session, probe) = match self.log_in().await? {
+            Door::Open(session, probe) => (session, probe),
+            Door::Forced(_) => return Err(Failure::NoShell("its key is for host reports only".to_owned())),
+        };
+        let offer = self.offer(&probe);
+        let mut notes = Vec::new();
+        session.order(&script::job(job)).await;
+        for step in plan::steps(&probe, &offer)? {
+            let (frames, what) = match step {
+                Step::Installed => {
+                    session.order(script::LOOK_ORDER).await;
+                    (session.answer().await?, "the postern that is installed there".to_owned())
+                }
+                Step::Copy(which) => {
+                    let program = &self.collector.programs[which];
+                    let name = program.name();
+                    let file = tokio::fs::File::open(&program.path).await;
+                    let file = file.map_err(|error| Failure::Local(format!("cannot read {name}: {error}")))?;
+                    (session.copy(script::copy_to_look(program.size), file).await?, format!("a copy of {name}"))
+                }
+                Step::Plain => {
+                    notes.push(plan::nothing_to_copy(&probe, &offer));
+                    break;
+                }
+            };
+            match frames.iter().find(|frame| frame.name == script::LOOK) {
+                Some(frame) if frame.is_success() => {
+                    let text = frame.text();
+                    session.close().await;
+                    return Ok(text);
+                }
+                Some(frame) => notes.push(format!("{what} ended with exit code {}", frame.status)),
+                None => notes.push(format!("{what} was not run")),
+            }
+            if matches!(step, Step::Copy(_)) {
+                break;
+            }
+        }
+        Err(Failure::NoListing(notes.join("; ")))
+    }
+
     async fn copied(&self, session: &mut Session, program: &LocalProgram) -> Result<Ran, Failure> {
         let name = program.name();
         let file = match tokio::fs::File::open(&program.path).await {
             Ok(file) => file,
             Err(error) => return Ok(Ran::Not(format!("cannot read {name}: {error}"))),
         };
-        let frames = session.copy(program.size, file).await?;
+        let frames = session.copy(script::copy(program.size), file).await?;
         if let Some(refused) = frames.iter().find(|frame| frame.name == script::COPIED && !frame.is_success()) {
             let why = super::failure::shown(&refused.text());
             return Ok(Ran::Not(format!("{name} could not be copied there: {why}")));

@@ -24,11 +24,24 @@ pub fn copy(size: u64) -> Vec<u8> {
     format!("copy {size}\n").into_bytes()
 }
 
+/// The same, to look from there.
+pub fn copy_to_look(size: u64) -> Vec<u8> {
+    format!("look-copied {size}\n").into_bytes()
+}
+
+/// What to look at: one line of JSON, kept for the orders to look.
+pub fn job(text: &str) -> Vec<u8> {
+    format!("job {}\n{text}", text.len()).into_bytes()
+}
+
+pub const LOOK_ORDER: &[u8] = b"look\n";
+
 /// Names of frames.
 pub const PROBE: &str = "probe";
 pub const REPORT: &str = "report";
 pub const REPORT_AS_ROOT: &str = "report-as-root";
 pub const COPIED: &str = "copy";
+pub const LOOK: &str = "look";
 /// Every order ends with it.
 pub const DONE: &str = "done";
 

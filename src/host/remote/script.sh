@@ -57,7 +57,14 @@ report() {
     finish "$?"
 }
 
-# Takes $1 bytes of a program from the input, runs it, and removes it whatever happens.
+# Looks from here with the program $1 at what the job says. It ends by itself when nobody reads its output any more.
+look() {
+    begin look
+    printf '%s\n' "$job" | "$1" look
+    finish "$?"
+}
+
+# Takes $1 bytes of a program from the input, does $2 with it, and removes it whatever happens.
 copy() {
     work=
     trap '[ -z "$work" ] || rm -rf -- "$work"' EXIT
@@ -84,7 +91,7 @@ copy() {
         return
     fi
     finish 0
-    report "$work/postern"
+    "$2" "$work/postern"
 }
 
 as_root() {
@@ -180,7 +187,10 @@ plain() {
 while read -r order size; do
     case $order in
         run) report "$program"; begin done; finish 0 ;;
-        copy) copy "$size"; begin done; finish 0; exit 0 ;;
+        copy) copy "$size" report; begin done; finish 0; exit 0 ;;
+        job) job=$(dd bs=1 count="$size" 2>/dev/null) ;;
+        look) look "$program"; begin done; finish 0 ;;
+        look-copied) copy "$size" look; begin done; finish 0; exit 0 ;;
         plain) plain </dev/null; begin done; finish 0 ;;
         *) exit 0 ;;
     esac

@@ -114,14 +114,18 @@ impl Session {
         }
     }
 
-    /// Hands over a program, which ends the orders, and waits for the answer.
-    pub(super) async fn copy(&mut self, size: u64, mut program: impl AsyncRead + Unpin) -> Result<Vec<Frame>, Failure> {
+    /// Hands over a program with the `order` for it, which ends the orders, and waits for the answer.
+    pub(super) async fn copy(
+        &mut self,
+        order: Vec<u8>,
+        mut program: impl AsyncRead + Unpin,
+    ) -> Result<Vec<Frame>, Failure> {
         let Some(mut orders) = self.orders.take() else {
             return Err(Failure::Lost("its input is closed".to_owned()));
         };
         let hand_over = async move {
             // The other side may have stopped listening: its answer says why.
-            if orders.write_all(&script::copy(size)).await.is_ok() {
+            if orders.write_all(&order).await.is_ok() {
                 let _ = tokio::io::copy(&mut program, &mut orders).await;
             }
             let _ = orders.shutdown().await;

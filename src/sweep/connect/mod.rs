@@ -36,6 +36,8 @@ pub struct ConnectSettings {
     pub max_rounds: u32,
     /// The own addresses: their networks are on the link, and their ICMP errors are our own.
     pub own: Vec<OwnAddress>,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub device: Option<String>,
 }
 
 /// What is under way at once unless told otherwise: more gains nothing, and fits the ephemeral ports.
@@ -83,6 +85,7 @@ pub fn sweep(
                 unresolved: usize::try_from(neighbour_limit / 2).unwrap_or(512).max(2) / workers,
                 own: settings.own.clone(),
                 own_set: own.clone(),
+                device: settings.device.clone(),
             })
         })
         .collect();

@@ -33,15 +33,20 @@ pub enum Attempt {
 }
 
 impl ProbeSocket {
+    /// With a `device` packets leave by it alone, whatever the routes.
+    ///
     /// # Errors
     /// The errno of socket(2); EMFILE, ENFILE, ENOBUFS and ENOMEM mean that there are enough sockets already.
-    pub fn new(ipv4: bool) -> io::Result<Self> {
+    pub fn new(ipv4: bool, device: Option<&str>) -> io::Result<Self> {
         let family = if ipv4 { AddressFamily::INET } else { AddressFamily::INET6 };
         let fd = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
         if ipv4 {
             setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
         } else {
             setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
+        }
+        if let Some(device) = device {
+            setsockopt(&fd, sockopt::BindToDevice, &device.into())?;
         }
         Ok(Self { fd, ipv4 })
     }

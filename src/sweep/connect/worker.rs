@@ -36,6 +36,8 @@ pub struct WorkerSettings {
     pub unresolved: usize,
     pub own: Vec<OwnAddress>,
     pub own_set: HashSet<IpAddr>,
+    /// Everything leaves by this interface.
+    pub device: Option<String>,
 }
 
 /// One pass over the space.
@@ -427,13 +429,13 @@ impl Worker {
         if self.slots.len() >= self.settings.parallel {
             // All sockets may be idle ones of the other family.
             let number = self.idle[1 - family].pop()?;
-            let socket = ProbeSocket::new(ipv4).ok()?;
+            let socket = ProbeSocket::new(ipv4, self.settings.device.as_deref()).ok()?;
             self.slots[number as usize].socket = socket;
             self.register(number)?;
             return Some(number);
         }
         let number = u32::try_from(self.slots.len()).ok()?;
-        match ProbeSocket::new(ipv4) {
+        match ProbeSocket::new(ipv4, self.settings.device.as_deref()) {
             Ok(socket) => {
                 self.slots.push(Slot { socket, generation: 0, state: SlotState::Idle });
                 self.register(number)?;
@@ -469,7 +471,7 @@ impl Worker {
         let ipv4 = slot.socket.is_ipv4();
         // A socket that will not be dissolved is replaced, which closes it.
         if slot.socket.dissolve().is_err() {
-            if let Ok(socket) = ProbeSocket::new(ipv4) {
+            if let Ok(socket) = ProbeSocket::new(ipv4, self.settings.device.as_deref()) {
                 slot.socket = socket;
                 if self.register(number).is_none() {
                     return;
