@@ -103,7 +103,7 @@ fn through_the_host(lab: &Lab) {
     let line = format!("iptables -t raw -I PREROUTING -i eth0 -d {web} -p tcp --dport 80 -j DROP");
     assert!(leak["triage"]["firewall"].as_str().unwrap().contains(&line), "{leak:#}");
     finding(&report, "leaked-local", "127.0.0.1:9090/tcp");
-    assert!(outcome.stdout.contains(&format!("{web} 80/tcp via 198.18.0.10")), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains(&format!("{web} 80/tcp via")), "{}", outcome.stdout);
 
     // The line closes it.
     finish(host.command("iptables").args(line.split_whitespace().skip(1)));
