@@ -69,6 +69,13 @@ fn a_host_is_seen_as_its_network_sees_it_and_stays_as_it_was() {
         let both = entry(&report, address, 7006, None);
         assert_eq!((both["state"].as_str(), both["verdict"].as_str()), (Some(state), Some(verdict)), "{both:#}");
     }
+    // There nothing else listens, and only these rules' `inet` table counts.
+    let groups = report["hosts"][0]["other_ports"].as_array().unwrap();
+    let ports = |state: &str| {
+        groups.iter().find(|group| group["address"] == "2001:db8::14" && group["state"] == state).unwrap()["ports"]
+            .clone()
+    };
+    assert_eq!((ports("closed"), ports("filtered")), ("7000,7002,7004-7005".into(), "7001,7003".into()));
 }
 
 #[test]
