@@ -188,6 +188,9 @@ fn refused_and_open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer
         )
     };
     judgement.reasons.insert(1, between);
+    if !inside.takers.any_takes() {
+        judgement.reasons.insert(2, "No socket that the host reports could take it: another one answers.".to_owned());
+    }
     judgement.confidence = judgement.confidence.min(Confidence::Likely);
     judgement
 }
