@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod limits;
+pub mod link;
 pub mod namespace;
 pub mod neighbour;
 mod netlink;
