@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::lookup::{self, Seen, SweptPorts};
-use super::rules::{self, Case, vantage_gap};
+use super::rules::{self, Case};
 use super::scope::{self, Asked};
 use super::verdict::Sight;
 use crate::model::report::{EndpointEntry, EndpointView, Host, HostReportUse, Run, Status, Vantage, VantageKind};
@@ -322,7 +322,7 @@ fn merged_findings(looks: &[Look], merged: &Report, facts: &BTreeMap<String, Ser
             answer: None,
             stakes: None,
         };
-        findings.extend(vantage_gap::check(&case, &merged.run.vantages));
+        findings.extend(rules::OF_VANTAGES.iter().filter_map(|rule| (rule.check)(&case, &merged.run.vantages)));
     }
     findings.sort_by_key(|finding| (std::cmp::Reverse::<Severity>(finding.severity), !rules::gets_by(&finding.rule)));
     findings
