@@ -11,6 +11,7 @@
 //! - [`cli`]: raw arguments become resolved settings; exit codes; hints.
 //! - [`run`]: the only wiring. Stages, channels, cancellation, progress.
 //! - [`model`]: the shared nouns: endpoint, observation, service, host report, verdict, finding, report.
+//! - [`wire`]: packets as views and meanings, over pnet's packet types; bytes in, bytes out.
 //! - [`net`]: thin system seams: own addresses and routes, descriptor limits, neighbour table.
 //! - [`targets`]: strings become a lazy, permuted, excluded stream of addresses and ports; names by the resolver.
 //! - [`sweep`]: asks every endpoint. Pure pacing, rounds and accounting; drivers for TCP connect and UDP.
@@ -34,3 +35,4 @@ pub mod report;
 pub mod run;
 pub mod sweep;
 pub mod targets;
+pub mod wire;

@@ -12,6 +12,7 @@ pub mod path;
 pub mod port_ranges;
 pub mod report;
 pub mod service;
+pub mod shard;
 pub mod space;
 pub mod verdict;
 
@@ -24,5 +25,6 @@ pub use path::{PathAnswer, PathModel, PathOutcome, PathQuestion};
 pub use port_ranges::PortRanges;
 pub use report::Report;
 pub use service::{Access, Service, ServiceFacts, TlsFacts};
-pub use space::{Payloads, ProbeSpace};
+pub use shard::{ParseShardError, Shard};
+pub use space::{Payloads, Place, ProbeSpace};
 pub use verdict::Verdict;

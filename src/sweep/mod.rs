@@ -16,6 +16,7 @@ pub mod pace;
 pub mod queued_error;
 pub mod recall;
 pub mod rtt;
+pub mod syn;
 pub mod tally;
 
 use std::collections::BTreeSet;
