@@ -61,7 +61,7 @@ impl Lab {
             let sockets = LinkSockets::open(&[kind], None).unwrap();
             let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
             let (outlet, _) = Outlet::new(outlet, index).unwrap();
-            RawLink { outlets: vec![outlet], receiver: Receiver::new(sockets.receiver, &[PORT]).unwrap(), refused: 0 }
+            RawLink { outlets: vec![outlet], receiver: Receiver::new(sockets.receiver, &[PORT]).unwrap() }
         });
         made.unwrap()
     }
@@ -112,7 +112,7 @@ fn send_all(link: &mut RawLink, count: u16) {
         }
     }
     if let Outlet::Xdp(transmit) = &mut link.outlets[0] {
-        transmit.kick().unwrap();
+        transmit.flush().unwrap();
     }
 }
 

@@ -51,6 +51,9 @@ pub enum Command {
     /// What --vantage ssh:// runs on the other machine: a job on stdin, a report on stdout
     #[command(hide = true)]
     Look,
+    /// What a raw sweep starts this program as: a job and sockets on stdin
+    #[command(hide = true)]
+    Sweeping,
 }
 
 #[derive(Debug, clap::Args)]

@@ -76,6 +76,7 @@ const CALLS: &[i64] = &[
     libc::SYS_sendmsg,
     libc::SYS_sendto,
     libc::SYS_write,
+    libc::SYS_writev,
     libc::SYS_close,
     // Waiting and time.
     #[cfg(target_arch = "x86_64")]

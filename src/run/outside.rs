@@ -12,13 +12,13 @@ use super::interrupt::Interrupt;
 use super::link_local;
 use super::progress::ProgressBar;
 use super::sink::Sink;
+use super::tcp::{Swept, TcpSweep};
 use crate::model::report::{EndpointEntry, Gap, Host, Sweep, Vantage, VantageKind};
 use crate::model::{Endpoint, Observation, Payloads, PortRanges, ProbeSpace as _, Service, Transport};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbour_macs;
 use crate::net::limits::raise_descriptors;
 use crate::probe::Prober;
-use crate::sweep::connect::{self, ConnectSettings};
 use crate::sweep::datagram::{self, DatagramSettings};
 use crate::sweep::{SweepEvent, SweepResult};
 use crate::targets::{Space, TargetSet};
@@ -30,7 +30,7 @@ pub struct Look {
     pub names: BTreeMap<IpAddr, Vec<String>>,
     pub tcp: PortRanges,
     pub udp: PortRanges,
-    pub connect: ConnectSettings,
+    pub sweep: TcpSweep,
     /// `None`: states only.
     pub prober: Option<Prober>,
     /// What the UDP sweep sends.
@@ -116,16 +116,24 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
         );
         let swept = tokio::task::spawn_blocking({
             let cancel = interrupt.flag();
-            let connect = look.connect.clone();
+            let sweep = look.sweep.clone();
+            let (targets, ports, seed) = (look.targets.clone(), ports.clone(), look.seed ^ ports.len() as u64);
             let living = outside.living.clone();
             let payloads = Some(Arc::clone(&look.payloads));
             move || match transport {
-                Transport::Tcp => connect::sweep(&space, &connect, descriptors, &events, &cancel),
+                Transport::Tcp => sweep.run(&Swept {
+                    targets: &targets,
+                    ports: &ports,
+                    seed,
+                    descriptors,
+                    events: &events,
+                    cancel: &cancel,
+                }),
                 Transport::Udp => {
                     let settings = DatagramSettings {
-                        own: connect.own.clone(),
-                        device: connect.device.clone(),
-                        rate: connect.rate,
+                        own: sweep.connect.own.clone(),
+                        device: sweep.connect.device.clone(),
+                        rate: sweep.connect.rate,
                         payloads,
                         living,
                     };
@@ -329,6 +337,10 @@ fn empty_sweep() -> Sweep {
 
 /// Adds a transport's sweep to the whole: numbers add up, rounds and rate are the larger ones, recall is TCP's.
 fn add(sweep: &mut Sweep, result: &SweepResult) {
+    if result.stats.engine != "datagram" {
+        sweep.engine.clone_from(&result.stats.engine);
+        sweep.transmit.clone_from(&result.stats.transmit);
+    }
     sweep.probes_sent += result.stats.probes_sent;
     sweep.replies += result.stats.replies;
     sweep.dropped_replies += result.stats.dropped_replies;

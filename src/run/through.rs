@@ -185,7 +185,7 @@ fn try_one(
                     names: std::collections::BTreeMap::new(),
                     tcp: ports,
                     udp: PortRanges::default(),
-                    connect: super::looking::connect_settings(settings, &own),
+                    sweep: super::looking::connecting(settings, &own),
                     prober: super::looking::prober(settings.probes, None, ends.catalogue)?,
                     payloads: std::sync::Arc::clone(ends.catalogue) as _,
                     own: own.clone(),

@@ -14,6 +14,7 @@ pub mod datagram;
 pub mod link;
 pub mod pace;
 pub mod queued_error;
+pub mod raw;
 pub mod recall;
 pub mod rtt;
 pub mod syn;

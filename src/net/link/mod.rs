@@ -8,6 +8,7 @@
 
 pub mod filter;
 pub mod open;
+pub mod raw;
 pub mod ring;
 mod sys;
 pub mod transmit;
@@ -18,8 +19,6 @@ use std::time::Duration;
 
 pub use open::{LinkSockets, OutletSockets};
 pub use raw::{Outlet, RawLink};
-
-mod raw;
 
 /// Where frames leave and answers come in.
 pub trait Link {
@@ -47,6 +46,8 @@ pub struct Packet<'a> {
     pub protocol: u16,
     /// Number of the interface.
     pub interface: u32,
+    /// Link-layer address of the sender; zeros where there is none.
+    pub sender: [u8; 6],
     /// Of the wall clock, when the kernel took it in.
     pub at: Duration,
     /// Cut at [`filter::SNAP`].

@@ -52,15 +52,15 @@ impl Outlet {
         }
     }
 
-    /// Sends frames from `from` on; how many went. What the kernel refused counts as gone, and is added to `refused`.
+    /// Sends frames from `from` on; how many went.
     ///
     /// # Errors
-    /// The interface is down or gone.
-    pub fn send(&mut self, frames: &Frames, from: usize, refused: &mut u64) -> io::Result<usize> {
+    /// The interface is down or gone; the kernel refuses the first of them.
+    pub fn send(&mut self, frames: &Frames, from: usize) -> io::Result<usize> {
         match self {
             Self::Xdp(transmit) => transmit.send(frames, from),
             Self::Frames(transmit) => transmit.send(frames, from),
-            Self::Packets(transmit) => transmit.send(frames, from, refused),
+            Self::Packets(transmit) => transmit.send(frames, from),
         }
     }
 }
@@ -70,12 +70,11 @@ impl Outlet {
 pub struct RawLink {
     pub outlets: Vec<Outlet>,
     pub receiver: Receiver,
-    pub refused: u64,
 }
 
 impl Link for RawLink {
     fn send(&mut self, outlet: usize, frames: &Frames, from: usize) -> io::Result<usize> {
-        self.outlets[outlet].send(frames, from, &mut self.refused)
+        self.outlets[outlet].send(frames, from)
     }
 
     fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) -> usize {

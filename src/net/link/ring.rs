@@ -81,14 +81,16 @@ impl Receiver {
                 break;
             }
             self.ring.read(start + place, &mut copy[..length]);
-            // The address behind the header, struct sockaddr_ll: protocol and interface.
-            let mut protocol = [0; 2];
+            // The address behind the header, struct sockaddr_ll: protocol, interface, sender.
+            let (mut protocol, mut sender) = ([0; 2], [0; 6]);
             self.ring.read(head + frame::ADDRESS + 2, &mut protocol);
+            self.ring.read(head + frame::ADDRESS + 12, &mut sender);
             let seconds = u64::from(self.ring.read_u32(head + frame::SECONDS));
             let nanoseconds = u64::from(self.ring.read_u32(head + frame::NANOSECONDS));
             sink(&Packet {
                 protocol: u16::from_be_bytes(protocol),
                 interface: self.ring.read_u32(head + frame::ADDRESS + 4),
+                sender,
                 at: Duration::new(seconds, 0) + Duration::from_nanos(nanoseconds),
                 bytes: &copy[..length],
             });

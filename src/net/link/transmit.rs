@@ -64,30 +64,21 @@ impl IpTransmit {
         Self { ipv4, ipv6 }
     }
 
-    /// Sends packets from `from` on; how many went. What the kernel refuses (no route, a rule of its own) counts as sent,
-    /// and `refused` tells how many those were.
+    /// Sends packets from `from` on; how many went.
     ///
     /// # Errors
-    /// There is no socket for the packet's family.
-    pub fn send(&mut self, packets: &Frames, from: usize, refused: &mut u64) -> io::Result<usize> {
+    /// The kernel refuses the first of them: no route, a rule of its own (EPERM), no socket of the family.
+    pub fn send(&mut self, packets: &Frames, from: usize) -> io::Result<usize> {
         let mut messages = Vec::with_capacity(PER_CALL);
-        let Some(first) = destination(packets.frame(from)) else { return Ok(1) };
+        let Some(first) = destination(packets.frame(from)) else { return Err(io::ErrorKind::InvalidInput.into()) };
         for number in from..packets.len().min(from + PER_CALL) {
             let bytes = packets.frame(number);
-            let to = destination(bytes).filter(|to| to.is_ipv4() == first.is_ipv4());
-            let Some(to) = to else { break };
+            let Some(to) = destination(bytes).filter(|to| to.is_ipv4() == first.is_ipv4()) else { break };
             messages.push(Message { bytes, to: Some(to) });
         }
         let socket = if first.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
         let Some(socket) = socket else { return Err(io::ErrorKind::Unsupported.into()) };
-        match later_is_none(send_many(socket.as_fd(), &messages)) {
-            Ok(sent) => Ok(sent),
-            // Of the first message only: those behind it are tried again.
-            Err(_) => {
-                *refused += 1;
-                Ok(1)
-            }
-        }
+        later_is_none(send_many(socket.as_fd(), &messages))
     }
 }
 

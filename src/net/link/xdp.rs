@@ -91,11 +91,23 @@ impl XdpTransmit {
         Ok(count)
     }
 
-    /// Has the kernel send what is in the ring. What it has no room for now stays there for the next time.
+    /// Has the kernel send all that is in the ring, unless it stays without room.
     ///
     /// # Errors
     /// The link is down or gone.
-    pub fn kick(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
+        for _ in 0..FLUSHES {
+            self.kick()?;
+            if self.transmit.consumer().load(Ordering::Acquire) == self.transmit.producer().load(Ordering::Relaxed) {
+                break;
+            }
+            sleep(Duration::from_micros(50));
+        }
+        Ok(())
+    }
+
+    /// Has the kernel send what is in the ring. What it has no room for now stays there for the next time.
+    fn kick(&mut self) -> io::Result<()> {
         for _ in 0..KICKS {
             let consumer = self.transmit.consumer().load(Ordering::Acquire);
             if consumer == self.transmit.producer().load(Ordering::Relaxed) || !self.transmit.wants_wakeup() {
@@ -114,13 +126,8 @@ impl XdpTransmit {
         Ok(())
     }
 
-    /// Frames that were handed over and have not left.
-    pub fn under_way(&self) -> usize {
-        SLOTS as usize - self.free.len()
-    }
-
     /// Takes back the slots of frames that have left.
-    pub fn reclaim(&mut self) {
+    fn reclaim(&mut self) {
         let mut consumer = self.completion.consumer().load(Ordering::Relaxed);
         let producer = self.completion.producer().load(Ordering::Acquire);
         while consumer != producer {
@@ -205,6 +212,7 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 const PER_CALL: u32 = 512;
 /// Calls for one batch at most: 32 frames each on older kernels.
 const KICKS: usize = 64;
+const FLUSHES: usize = 100;
 const ATTEMPTS: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(10);
 const QUEUES: u32 = 64;

@@ -24,6 +24,8 @@ pub struct Job {
     pub rate: Option<u64>,
     pub host_rate: Option<u32>,
     pub recall: Option<f64>,
+    /// Rather nothing than another way out of Ethernet interfaces than AF_XDP.
+    pub xdp_only: bool,
     /// Routers that the kernel knows already, with their link-layer addresses.
     pub known: Vec<(IpAddr, [u8; 6])>,
 }
@@ -61,11 +63,19 @@ impl Descriptors {
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     Found(Box<Seen>),
-    Progress { round: u32, done: u64, total: u64, sent: u64, open: u64 },
+    Progress {
+        round: u32,
+        done: u64,
+        total: u64,
+        sent: u64,
+        open: u64,
+    },
     /// The last one, in good order.
     Done(Box<Done>),
     /// The last one, when it could not even begin.
-    Failed { why: String },
+    Failed {
+        why: String,
+    },
 }
 
 /// An observation.
