@@ -20,7 +20,7 @@ pub use endpoint::{Endpoint, ParseEndpointError, Transport};
 pub use finding::{Confidence, Finding, Severity, Triage};
 pub use host_report::HostReport;
 pub use network::NetworkState;
-pub use observation::{Evidence, Icmp, Observation, PortState, Reason};
+pub use observation::{Evidence, Icmp, Improbable, Observation, PortState, Reason};
 pub use path::{PathAnswer, PathModel, PathOutcome, PathQuestion};
 pub use port_ranges::PortRanges;
 pub use report::Report;

@@ -1,6 +1,7 @@
 //! The space that a sweep covers: a numbered, reordered sequence of endpoints that is never held in memory.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Endpoint, PortRanges};
@@ -62,6 +63,9 @@ pub trait ProbeSpace: Send + Sync {
 
     /// The endpoint at a place of this space.
     fn endpoint_at(&self, place: Place) -> Endpoint;
+
+    /// The number of an address; `None` when it is none of these.
+    fn host_of(&self, address: IpAddr) -> Option<u64>;
 
     /// The place of an endpoint; `None` when it is none of these.
     fn place_of(&self, endpoint: &Endpoint) -> Option<Place>;

@@ -20,11 +20,11 @@ pub mod rtt;
 pub mod syn;
 pub mod tally;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::report::{Gap, PortGroup, Sweep};
-use crate::model::{Observation, PortState};
+use crate::model::{Improbable, Observation, PortState};
 
 /// What a driver tells while it runs.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct SweepResult {
     pub groups: Vec<PortGroup>,
     /// Hosts that answered anything.
     pub living: BTreeSet<IpAddr>,
+    /// Addresses that accept on ports that nobody uses, too: what is open there says little.
+    pub improbable: BTreeMap<IpAddr, Improbable>,
     pub stats: Sweep,
     pub gaps: Vec<Gap>,
     pub interrupted: bool,

@@ -6,6 +6,7 @@
 //!
 //! A shard is every n-th position of round 0. Its later rounds shuffle these positions among themselves.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::order::{Order, mix};
@@ -15,7 +16,7 @@ use crate::model::{Endpoint, Place, PortRanges, ProbeSpace, Shard, Transport};
 /// The endpoints of one transport.
 #[derive(Clone, Debug)]
 pub struct Space {
-    targets: TargetSet,
+    targets: Arc<TargetSet>,
     /// Ports as a table: at most 65,536 entries, looked up once a probe.
     ports: Arc<[u16]>,
     transport: Transport,
@@ -43,7 +44,7 @@ impl Space {
         let hosts = u64::try_from(targets.len()).unwrap_or(u64::MAX);
         let shard = Shard::default();
         let whole = Round::new(seed, 0, Sizes { lanes: hosts, ports: ports.len() as u64, len: 0 });
-        let (chosen, rounds) = (None, Vec::new());
+        let (targets, chosen, rounds) = (Arc::new(targets), None, Vec::new());
         Self { targets, ports, transport, seed, shard, hosts, chosen, lanes: hosts, all: 0, len: 0, whole, rounds }
             .prepared()
     }
@@ -186,10 +187,14 @@ impl ProbeSpace for Space {
         }
         // A position in a table of at most 65,536 entries.
         let port = self.ports.binary_search(&endpoint.port).ok()? as u16;
-        let host = u64::try_from(self.targets.index_of(endpoint.address)?).ok()?;
-        let place = Place { host, port };
-        let walked = self.chosen.as_ref().is_none_or(|chosen| chosen.binary_search(&host).is_ok());
-        (walked && self.owns(place)).then_some(place)
+        let place = Place { host: self.host_of(endpoint.address)?, port };
+        self.owns(place).then_some(place)
+    }
+
+    fn host_of(&self, address: IpAddr) -> Option<u64> {
+        let host = u64::try_from(self.targets.index_of(address)?).ok()?;
+        let is_walked = self.chosen.as_ref().is_none_or(|chosen| chosen.binary_search(&host).is_ok());
+        is_walked.then_some(host)
     }
 }
 

@@ -1,13 +1,36 @@
 //! The SYN sweep's machine: which probe leaves when, and what an answer means. Pure.
 //!
-//! Polled by a driver ([`Batch`], [`Next`]); told of answers, of neighbours, and of what the own machine lost.
+//! A driver polls the [`Machine`] for what is to be sent ([`Batch`], [`Next`]), and tells it of answers, of neighbours and
+//! of what the own machine lost. No probe is remembered: a reply proves itself by its [cookie], and its place in the
+//! round's order tells when it was [asked](sent). What is kept is one bit an [endpoint](answered) that answered, and a
+//! record for each [host](hosts) that was heard of.
+//!
+//! A round ([`rounds`]) asks from a port of its own: a second SYN from the same port would meet the half-open state that
+//! the first one left. Its order is walked by [`transmit`], in passes that ask each host once, which is what the rate to
+//! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss; [`receive`] says what an answer
+//! means; [`outcome`] sums up.
 
+mod answered;
+mod canaries;
+mod cookie;
+mod hosts;
+mod machine;
+mod neighbours;
+mod number;
+mod outcome;
+mod receive;
+mod rounds;
+mod sent;
+mod speed;
+mod timing;
+mod transmit;
 pub mod ways;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::wire::{Mac, Syn};
+pub use machine::Machine;
 pub use ways::{Hop, Way, Ways};
 
 /// How to sweep.
