@@ -29,7 +29,10 @@ pub const CASES: [Case; 9] = [
     case("loss", "the firewalled /24, 20 % lost each way", loss),
     case("delay", "a living /26 x 1000 ports, a millisecond each way", delay),
     case("connect", "the closed /24 without privileges", connect),
-    Case { quick: true, ..case("distinct", "each endpoint once: 4096 hosts x 33 ports, nothing lost", distinct_probes) },
+    Case {
+        quick: true,
+        ..case("distinct", "each endpoint once: 4096 hosts x 33 ports, nothing lost", distinct_probes)
+    },
     Case { slow: true, ..case("memory", "10.0.0.0/8 x 4 ports, the first minute", memory) },
 ];
 
@@ -194,7 +197,8 @@ fn distinct_probes(results: &mut Results, _: bool) -> Result<(), String> {
     let lab = Lab::build()?;
     lab.rules(Rules::Dead)?;
     let task = Task { network: "198.19.0.0/20", ports: PORTS_33, port: 22 };
-    let ports: Vec<u16> = PORTS_33.parse::<postern::model::PortRanges>().map_err(|error| error.to_string())?.iter().collect();
+    let ports: Vec<u16> =
+        PORTS_33.parse::<postern::model::PortRanges>().map_err(|error| error.to_string())?.iter().collect();
     let mut command = Peer::Postern.command(&task);
     command.args(["--rate", "100000"]);
     let (counted, ended) = distinct::count(&ports, || run(command, Duration::from_secs(60)))?;
@@ -203,7 +207,12 @@ fn distinct_probes(results: &mut Results, _: bool) -> Result<(), String> {
         return Err(format!("the counter lost {} probes", counted.lost));
     }
     let endpoints = 4096 * ports.len();
-    results.goal("distinct", "endpoints asked (135168)", counted.probes.len() as f64, counted.probes.len() == endpoints);
+    results.goal(
+        "distinct",
+        "endpoints asked (135168)",
+        counted.probes.len() as f64,
+        counted.probes.len() == endpoints,
+    );
     // Of the dead network nothing is asked twice.
     let again = counted.probes.iter().filter(|((to, _), times)| to[2] != 1 && **times > 1).count();
     results.goal("distinct", "dead endpoints asked again (0)", again as f64, again == 0);

@@ -39,7 +39,9 @@ impl Lab {
         for line in [
             format!("ip netns add {SCANNER}"),
             format!("ip netns add {TARGETS}"),
-            format!("ip -n {SCANNER} link add pbench0 type veth peer name pbench1 address {ROUTER_MAC} netns {TARGETS}"),
+            format!(
+                "ip -n {SCANNER} link add pbench0 type veth peer name pbench1 address {ROUTER_MAC} netns {TARGETS}"
+            ),
             format!("ip -n {SCANNER} link set lo up"),
             format!("ip -n {TARGETS} link set lo up"),
             format!("ip -n {SCANNER} addr add {SOURCE}/30 dev pbench0"),
@@ -85,7 +87,8 @@ impl Lab {
              }}\n}}\n"
         );
         let mut nft = inside(TARGETS);
-        let mut child = nft.args(["nft", "-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+        let mut child =
+            nft.args(["nft", "-f", "-"]).stdin(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
         let written = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
         match (written, child.wait()) {
             (Some(Ok(())), Ok(status)) if status.success() => Ok(()),

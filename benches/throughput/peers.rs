@@ -119,8 +119,9 @@ impl Peer {
             ]),
             Self::NmapConnect => command.args(["nmap", "-sT", "-T5", "-n", "-Pn", "-oG", "-", "-p", ports, network]),
             Self::Nmap => command.args(["nmap", "-sS", "-T4", "-n", "-Pn", "-oG", "-", "-p", ports, network]),
-            Self::NmapRate => command
-                .args(["nmap", "-sS", "--min-rate", "20000", "-n", "-Pn", "-oG", "-", "-p", ports, network]),
+            Self::NmapRate => {
+                command.args(["nmap", "-sS", "--min-rate", "20000", "-n", "-Pn", "-oG", "-", "-p", ports, network])
+            }
             // Its own timeout and one try, as it comes; the batch is what the descriptors allow.
             Self::RustScan => command.args([
                 "rustscan",

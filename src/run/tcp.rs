@@ -1,5 +1,6 @@
 //! The TCP sweep of a look: which engine, and what the report says where it is not the one that was asked for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -92,7 +93,8 @@ fn nothing(gap: Gap) -> SweepResult {
     SweepResult {
         observations: Vec::new(),
         groups: Vec::new(),
-        living: std::collections::BTreeSet::new(),
+        living: BTreeSet::new(),
+        improbable: BTreeMap::new(),
         stats: Sweep {
             engine: "syn".to_owned(),
             transmit: "none".to_owned(),

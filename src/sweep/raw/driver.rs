@@ -86,7 +86,7 @@ impl<'a> Driver<'a> {
         let interrupted = loop {
             let now = Instant::now();
             self.listen(&mut machine, now);
-            self.settle(&mut machine, now);
+            self.settle(&mut machine);
             if now.duration_since(looked) >= LOOK {
                 looked = now;
                 self.count_losses(&mut machine, now);
@@ -102,7 +102,7 @@ impl<'a> Driver<'a> {
                 let _ = tell(self.stream, &Event::from(machine.progress()));
             }
             let next = machine.poll_transmit(now, &mut batch);
-            self.transmit(&mut machine, &batch, now);
+            self.transmit(&mut machine, &batch);
             match next {
                 Next::Send => {}
                 Next::Wait(until) => {
@@ -125,7 +125,7 @@ impl<'a> Driver<'a> {
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
             let at = now.checked_sub(age).unwrap_or(now);
             match heard(packet) {
-                Some(Heard::Neighbour(answer)) => machine.on_resolved(at, answer.address, Some(answer.mac)),
+                Some(Heard::Neighbour(answer)) => machine.on_resolved(answer.address, Some(answer.mac)),
                 Some(Heard::Reply(reply)) => {
                     if let Some(open) = machine.on_packet(at, &reply) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
@@ -137,10 +137,10 @@ impl<'a> Driver<'a> {
     }
 
     /// Tells the machine what did not leave.
-    fn settle(&mut self, machine: &mut Machine<'_>, now: Instant) {
+    fn settle(&mut self, machine: &mut Machine<'_>) {
         self.sender.collect(&mut |failure| {
             if let Some(probe) = &failure.probe {
-                machine.on_unsent(now, probe, failure.why);
+                machine.on_unsent(probe, failure.why);
             }
         });
     }
@@ -163,7 +163,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Hands a batch over, outlet by outlet.
-    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch, now: Instant) {
+    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
         self.dress_questions(&batch.questions);
         for probe in &batch.probes {
             let Some(load) = load_of(&mut self.loads, &mut self.sender, self.dress.outlet(probe.source)) else {
@@ -177,7 +177,7 @@ impl<'a> Driver<'a> {
             match length {
                 Some(_) => load.probes.push(Some(*probe)),
                 // Its router does not answer.
-                None => machine.on_unsent(now, probe, Unsent::NoRoute),
+                None => machine.on_unsent(probe, Unsent::NoRoute),
             }
         }
         self.hand_over();

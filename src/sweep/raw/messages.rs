@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exits::Exits;
 use crate::model::report::{Gap, PortGroup, Sweep};
-use crate::model::{Endpoint, Evidence, Observation, PortState, Reason};
+use crate::model::{Endpoint, Evidence, Improbable, Observation, PortState, Reason};
 use crate::sweep::{Progress, SweepResult};
 
 /// What the sweeping process is to do. The descriptors of the receiver and of each outlet follow it.
@@ -93,6 +93,7 @@ pub struct Done {
     observations: Vec<Seen>,
     groups: Vec<PortGroup>,
     living: Vec<IpAddr>,
+    improbable: Vec<(IpAddr, Improbable)>,
     stats: Sweep,
     gaps: Vec<Gap>,
     interrupted: bool,
@@ -121,11 +122,12 @@ impl From<Progress> for Event {
 
 impl From<SweepResult> for Done {
     fn from(of: SweepResult) -> Self {
-        let SweepResult { observations, groups, living, stats, gaps, interrupted } = of;
+        let SweepResult { observations, groups, living, improbable, stats, gaps, interrupted } = of;
         Self {
             observations: observations.iter().map(Seen::from).collect(),
             groups,
             living: living.into_iter().collect(),
+            improbable: improbable.into_iter().collect(),
             stats,
             gaps,
             interrupted,
@@ -135,11 +137,12 @@ impl From<SweepResult> for Done {
 
 impl From<Done> for SweepResult {
     fn from(of: Done) -> Self {
-        let Done { observations, groups, living, stats, gaps, interrupted } = of;
+        let Done { observations, groups, living, improbable, stats, gaps, interrupted } = of;
         Self {
             observations: observations.into_iter().filter_map(Seen::observation).collect(),
             groups,
             living: living.into_iter().collect::<BTreeSet<_>>(),
+            improbable: improbable.into_iter().collect(),
             stats,
             gaps,
             interrupted,

@@ -357,6 +357,7 @@ impl Collected {
             observations,
             groups: Vec::new(),
             living,
+            improbable: BTreeMap::new(),
             gaps: vec![Gap {
                 what: "the rest of the TCP sweep".to_owned(),
                 cause: format!("the sweeping process is gone: {why}"),
