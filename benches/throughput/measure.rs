@@ -83,13 +83,13 @@ fn run_to_end(command: &mut Command, limit: Duration) -> Option<(Duration, u64, 
     Some((wall, peaks.values().sum(), reader.join().ok()?))
 }
 
-/// The process and those that its threads have started.
+/// The process and those that it has started, and so on.
 fn family(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
         .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>());
-    std::iter::once(pid).chain(children).collect()
+    std::iter::once(pid).chain(children.flat_map(family)).collect()
 }
 
 fn peak_of(pid: u32) -> u64 {

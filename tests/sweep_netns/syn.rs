@@ -109,7 +109,7 @@ fn a_router_is_told_from_what_is_behind_it() {
     sysctl(&router, "net.ipv6.conf.all.forwarding=1");
     nft_in(
         &router,
-        "table inet t { chain f { type filter hook forward priority 0; tcp dport 23 reject with icmpx type admin-prohibited; } }",
+        "table inet t { chain f { type filter hook forward priority 0; tcp dport 23 reject with icmpx type admin-prohibited; }\n}",
     );
     let server = lab.listen_in(&behind, &[22, 23], OnAccept::Keep);
     let report = lab.scan("syn", &["198.18.7.2", "198.18.7.9", "2001:db8:7::2", "-p", "22-24"]);
@@ -140,7 +140,7 @@ fn the_hop_of_a_published_port_shows() {
     sysctl(&host, "net.ipv4.ip_forward=1");
     nft_in(
         &host,
-        "table ip nat { chain p { type nat hook prerouting priority dstnat; tcp dport 8080 dnat to 172.17.0.2:80; } }",
+        "table ip nat { chain p { type nat hook prerouting priority dstnat; tcp dport 8080 dnat to 172.17.0.2:80; }\n}",
     );
     let inner = lab.listen_in(&container, &[80], OnAccept::Keep);
     let outer = lab.listen(&[22], OnAccept::Keep);
@@ -181,7 +181,8 @@ fn a_network_of_open_ports_is_found_whole() {
     });
     assert_eq!(counted.len(), 65_536);
     let twice = counted.values().filter(|times| **times > 1).count();
-    assert!(twice < 66, "{twice} were asked more than once");
+    // Control probes of what is known already tell losses from silence.
+    assert!(twice < 656, "{twice} were asked more than once");
     drop(listener);
 }
 
@@ -313,7 +314,12 @@ fn the_report_says_how_frames_left() {
 fn a_connection_is_reset_once() {
     let Some(lab) = Lab::new("raw reset") else { return };
     let listener = lab.listen(&[22], OnAccept::Keep);
-    lab.nft("table ip t { counter resets { } chain i { type filter hook input priority 0; tcp dport 22 tcp flags & rst == rst counter name resets; } }");
+    lab.nft(
+        "table ip t {
+            counter resets { }
+            chain i { type filter hook input priority 0; tcp dport 22 tcp flags & rst == rst counter name resets; }
+        }",
+    );
     let report = lab.scan("syn", &["198.18.0.2", "-p", "22"]);
     assert!(open(&report, "198.18.0.2", 22));
     let mut command = Command::new("nsenter");

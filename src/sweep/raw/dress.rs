@@ -48,6 +48,11 @@ impl Dress {
         self.exits.get(usize::from(exit)).map(|exit| exit.outlet)
     }
 
+    /// The source of an exit whose packets this machine's own rules see.
+    pub fn kernel_routed(&self, exit: u16) -> Option<IpAddr> {
+        self.exits.get(usize::from(exit)).filter(|exit| exit.mac.is_none()).map(|exit| exit.source)
+    }
+
     /// Writes a probe's frame; `None` when its router is not known.
     pub fn probe(&self, probe: &Probe, slot: &mut [u8; SLOT]) -> Option<usize> {
         let exit = self.exits.get(usize::from(probe.source))?;

@@ -12,6 +12,7 @@ use super::child::tell;
 use super::dress::Dress;
 use super::messages::{Event, Job, STOP, Seen};
 use super::sender::{Load, Sender};
+use super::translated::Translated;
 use crate::net::link::Packet;
 use crate::net::link::raw::wait_for;
 use crate::net::link::ring::Receiver;
@@ -26,6 +27,7 @@ pub struct Driver<'a> {
     receiver: Receiver,
     sender: Sender,
     dress: Dress,
+    translated: Translated,
     /// One for each outlet, filled from a batch.
     loads: Vec<Option<Load>>,
     dropped: u64,
@@ -50,7 +52,7 @@ impl<'a> Driver<'a> {
     pub fn new(stream: &'a UnixStream, receiver: Receiver, sender: Sender, job: &Job) -> Self {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self { stream, receiver, sender, dress, loads, dropped: 0 }
+        Self { stream, receiver, sender, dress, translated: Translated::default(), loads, dropped: 0 }
     }
 
     /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
@@ -119,7 +121,7 @@ impl<'a> Driver<'a> {
     /// Gives the machine what has arrived, and the other process what is open.
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let stream = self.stream;
+        let (stream, translated) = (self.stream, &self.translated);
         self.receiver.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
@@ -127,7 +129,7 @@ impl<'a> Driver<'a> {
             match heard(packet) {
                 Some(Heard::Neighbour(answer)) => machine.on_resolved(answer.address, Some(answer.mac)),
                 Some(Heard::Reply(reply)) => {
-                    if let Some(open) = machine.on_packet(at, &reply) {
+                    if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
                     }
                 }
@@ -175,7 +177,12 @@ impl<'a> Driver<'a> {
                 length.unwrap_or(0)
             });
             match length {
-                Some(_) => load.probes.push(Some(*probe)),
+                Some(_) => {
+                    load.probes.push(Some(*probe));
+                    if let Some(source) = self.dress.kernel_routed(probe.source) {
+                        self.translated.sent(probe, source);
+                    }
+                }
                 // Its router does not answer.
                 None => machine.on_unsent(probe, Unsent::NoRoute),
             }

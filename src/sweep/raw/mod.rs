@@ -3,7 +3,8 @@
 //! hardly a system call; it alone reads what the network sends to the raw sockets, and runs the machine of
 //! [`syn`](super::syn).
 //!
-//! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`]. In the
+//! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`],
+//! [`translated`] (answers that own rules change). In the
 //! child: [`driver`] and the transmitting thread, [`sender`].
 
 pub mod child;
@@ -13,5 +14,6 @@ pub mod exits;
 pub mod messages;
 pub mod process;
 pub mod sender;
+pub mod translated;
 
 pub use process::{RawError, RawSettings, sweep};

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::exits::{Exits, Outlet, nobodys};
 use super::messages::{Descriptors, Event, Job, STOP, SpaceJob};
 use crate::model::report::{Gap, Sweep};
-use crate::model::{Observation, ProbeSpace};
+use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
 use crate::net::addresses::known_neighbours;
 use crate::net::handover::send_descriptors;
 use crate::net::interface::interfaces;
@@ -27,6 +27,7 @@ use crate::net::pressure::Pressure;
 use crate::net::source_ports::SourcePorts;
 use crate::net::ways::ways_to;
 use crate::net::{NetlinkError, OwnAddress};
+use crate::sweep::tally::Tally;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
 
 /// How to sweep.
@@ -86,7 +87,7 @@ pub fn sweep(
     running.end();
     let mut result = match outcome {
         Ok(result) => *result,
-        Err(why) if collected.began => collected.without_end(&why),
+        Err(why) if collected.began => collected.without_end(&why, space),
         Err(why) => return Err(RawError::Child(why)),
     };
     result.gaps.extend(pressure_gaps(before, collected.fullest, Pressure::now()));
@@ -340,9 +341,16 @@ impl Collected {
     }
 
     /// The sweeping process died: what it had found stays.
-    fn without_end(&mut self, why: &str) -> SweepResult {
-        let observations: Vec<Observation> = std::mem::take(&mut self.found).into_values().collect();
-        let living = observations.iter().map(|open| open.endpoint.address).collect();
+    fn without_end(&mut self, why: &str, space: &dyn ProbeSpace) -> SweepResult {
+        let mut tally = Tally::default();
+        for open in std::mem::take(&mut self.found).into_values() {
+            tally.record(open);
+        }
+        let ports = space.ports();
+        let groups = tally.groups(Transport::Tcp, (PortState::Unknown, Reason::LocalLimit), |_| ports.clone());
+        let living = tally.hosts().map(|(address, _)| address).collect();
+        let mut observations = std::mem::take(&mut tally.open);
+        observations.sort_by_key(|open| open.endpoint);
         SweepResult {
             stats: Sweep {
                 engine: "syn".to_owned(),
@@ -355,7 +363,7 @@ impl Collected {
                 recall: None,
             },
             observations,
-            groups: Vec::new(),
+            groups,
             living,
             improbable: BTreeMap::new(),
             gaps: vec![Gap {
