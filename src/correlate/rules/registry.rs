@@ -12,7 +12,7 @@ use crate::correlate::stakes::Stakes;
 use crate::correlate::triage::{self, Door, Subject};
 use crate::correlate::verdict::Sight;
 use crate::model::report::{EndpointEntry, Host, Vantage};
-use crate::model::{Confidence, Endpoint, Finding, PathAnswer, PortState, ServiceFacts, Severity, Verdict};
+use crate::model::{Confidence, Finding, PathAnswer, PortState, ServiceFacts, Severity, Verdict};
 
 /// A rule: its name, as in findings, and its check of one host.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +132,7 @@ impl<'a> Case<'a> {
             severity,
             confidence,
             endpoint: self.entry.endpoint().to_string(),
+            via: self.entry.via.clone(),
             title,
             why,
             triage,
@@ -145,7 +146,13 @@ impl<'a> Case<'a> {
             _ if self.published.is_some() => Door::Forward,
             _ => Door::Input,
         };
-        Subject { entry: self.entry, facts: self.facts.or(self.usual), published: self.published, door }
+        Subject {
+            entry: self.entry,
+            facts: self.facts.or(self.usual),
+            published: self.published,
+            answer: self.answer,
+            door,
+        }
     }
 }
 
@@ -176,8 +183,7 @@ enum Reach {
 }
 
 fn rank(host: &HostCase<'_>, finding: &Finding) -> Rank {
-    let endpoint = finding.endpoint.parse::<Endpoint>().ok();
-    let case = host.cases.iter().find(|case| Some(case.entry.endpoint()) == endpoint);
+    let case = host.cases.iter().find(|case| finding.is_about(case.entry));
     // What was reached through the host is reached as far as the host is.
     let apart = case.filter(|case| case.entry.via.is_none());
     let address = apart.map_or(host.host.address, |case| case.entry.address);
