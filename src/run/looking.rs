@@ -11,10 +11,10 @@ use super::place::{Place, Stand};
 use super::progress::ProgressBar;
 use super::remote_look::look_from_there;
 use super::sink::Sink;
-use super::tcp::{Engine, TcpSweep};
+use super::tcp::TcpSweep;
 use super::through::{self, Behind, Tries};
-use crate::cli::ScanSettings;
 use crate::cli::settings::ProbeUse;
+use crate::cli::{EngineChoice, ScanSettings, TransmitChoice};
 use crate::host::remote::RemoteSettings;
 use crate::model::report::VantageKind;
 use crate::model::{PortRanges, Shard};
@@ -52,12 +52,25 @@ pub struct Pace {
     pub parallel: Option<usize>,
     pub rate: Option<u64>,
     pub host_rate: Option<u32>,
+    pub engine: EngineChoice,
+    pub transmit: TransmitChoice,
+    pub recall: Option<f64>,
+    pub shard: Shard,
     pub probes: ProbeUse,
 }
 
 impl From<&ScanSettings> for Pace {
     fn from(scan: &ScanSettings) -> Self {
-        Self { parallel: scan.parallel, rate: scan.rate, host_rate: scan.host_rate, probes: scan.probes }
+        Self {
+            parallel: scan.parallel,
+            rate: scan.rate,
+            host_rate: scan.host_rate,
+            engine: scan.engine,
+            transmit: scan.transmit,
+            recall: scan.recall,
+            shard: scan.shard,
+            probes: scan.probes,
+        }
     }
 }
 
@@ -174,23 +187,27 @@ async fn here(standpoint: Standpoint, orders: Orders, at: Here, ends: Ends<'_>) 
 fn tcp_sweep(pace: Pace, own: &[OwnAddress], device: Option<&str>) -> TcpSweep {
     let device = device.map(str::to_owned);
     TcpSweep {
-        engine: Engine::Auto,
+        engine: pace.engine,
         connect: ConnectSettings { device: device.clone(), ..connect_settings(pace, own) },
         raw: RawSettings {
             rate: pace.rate,
             host_rate: pace.host_rate,
-            recall: None,
+            recall: pace.recall,
             own: own.to_vec(),
             device,
-            transmit: Transmit::Best,
+            transmit: match pace.transmit {
+                TransmitChoice::Auto => Transmit::Best,
+                TransmitChoice::Kernel => Transmit::Kernel,
+                TransmitChoice::Xdp => Transmit::Xdp,
+            },
         },
-        shard: Shard::default(),
+        shard: pace.shard,
     }
 }
 
 /// A sweep by connecting only, from where `own` are the own addresses.
 pub(super) fn connecting(pace: Pace, own: &[OwnAddress]) -> TcpSweep {
-    TcpSweep { engine: Engine::Connect, ..tcp_sweep(pace, own, None) }
+    TcpSweep { engine: EngineChoice::Connect, shard: Shard::default(), ..tcp_sweep(pace, own, None) }
 }
 
 /// How to sweep by connecting from where `own` are the own addresses.

@@ -107,6 +107,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             continue;
         }
         let space = Space::new(look.targets.clone(), ports, transport, look.seed ^ ports.len() as u64);
+        let space = space.sharded(look.sweep.shard);
         progress.begin(transport, space.len());
         let (events, found) = mpsc::channel(4096);
         let asked = ask_found(
@@ -148,6 +149,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
                 add(&mut sweep, &result);
                 gaps.extend(result.gaps);
                 outside.living.extend(result.living);
+                outside.macs.extend(result.macs);
                 outside.observations.extend(result.observations);
                 outside.groups.extend(result.groups);
             }
@@ -173,7 +175,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
         gaps.extend(link_local::ask(&look, prober, &mut outside).await);
     }
     progress.finish();
-    outside.macs = neighbour_macs().unwrap_or_default();
+    outside.macs.extend(neighbour_macs().unwrap_or_default());
     let silent = look.targets.silent(&outside.living);
     let mut hosts = assemble::hosts(outside, vantage_of);
     for entry in hosts.iter_mut().flat_map(|host| &mut host.endpoints) {

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc;
 
 use super::sweeping::space_job;
+use crate::cli::EngineChoice;
 use crate::model::report::{Gap, Sweep};
 use crate::model::{PortRanges, Shard, Transport};
 use crate::net::link::open::may_send_raw;
@@ -18,20 +19,10 @@ use crate::targets::{Space, TargetSet};
 /// How to sweep TCP.
 #[derive(Clone, Debug)]
 pub struct TcpSweep {
-    pub engine: Engine,
+    pub engine: EngineChoice,
     pub connect: ConnectSettings,
     pub raw: RawSettings,
     pub shard: Shard,
-}
-
-/// Which engine sweeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// The raw one where this process may, else connect.
-    #[default]
-    Auto,
-    Connect,
-    Syn,
 }
 
 /// What is swept, and where it is told.
@@ -50,10 +41,10 @@ impl TcpSweep {
     pub fn run(&self, of: &Swept<'_>) -> SweepResult {
         let space = Space::new(of.targets.clone(), of.ports, Transport::Tcp, of.seed).sharded(self.shard);
         let by_connect = || connect::sweep(&space, &self.connect, of.descriptors, of.events, of.cancel);
-        if self.engine == Engine::Connect {
+        if self.engine == EngineChoice::Connect {
             return by_connect();
         }
-        if self.engine == Engine::Auto && !may_send_raw() {
+        if self.engine == EngineChoice::Auto && !may_send_raw() {
             let mut result = by_connect();
             result.gaps.push(gap("it takes CAP_NET_RAW", false));
             return result;
@@ -61,7 +52,7 @@ impl TcpSweep {
         let job = space_job(of.targets, of.ports, of.seed, self.shard);
         match raw::sweep(&space, job, &self.raw, of.events, of.cancel) {
             Ok(result) => result,
-            Err(error) if self.engine == Engine::Auto => {
+            Err(error) if self.engine == EngineChoice::Auto => {
                 tracing::warn!("no raw sweep: {error}; connecting instead");
                 let mut result = by_connect();
                 result.gaps.push(gap(&error.to_string(), false));
@@ -94,6 +85,7 @@ fn nothing(gap: Gap) -> SweepResult {
         observations: Vec::new(),
         groups: Vec::new(),
         living: BTreeSet::new(),
+        macs: BTreeMap::new(),
         improbable: BTreeMap::new(),
         stats: Sweep {
             engine: "syn".to_owned(),

@@ -54,6 +54,8 @@ pub struct SweepResult {
     pub groups: Vec<PortGroup>,
     /// Hosts that answered anything.
     pub living: BTreeSet<IpAddr>,
+    /// Link-layer addresses that the sweep itself has asked for; the kernel's table has the others.
+    pub macs: BTreeMap<IpAddr, String>,
     /// Addresses that accept on ports that nobody uses, too: what is open there says little.
     pub improbable: BTreeMap<IpAddr, Improbable>,
     pub stats: Sweep,

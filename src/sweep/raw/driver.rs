@@ -1,6 +1,7 @@
 //! Carries between the machine, the way in, the thread that transmits, and the process that waits for results.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +32,7 @@ pub struct Driver<'a> {
     /// One for each outlet, filled from a batch.
     loads: Vec<Option<Load>>,
     dropped: u64,
+    macs: BTreeMap<IpAddr, Mac>,
 }
 
 /// What the other process wants.
@@ -52,7 +54,16 @@ impl<'a> Driver<'a> {
     pub fn new(stream: &'a UnixStream, receiver: Receiver, sender: Sender, job: &Job) -> Self {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self { stream, receiver, sender, dress, translated: Translated::default(), loads, dropped: 0 }
+        Self {
+            stream,
+            receiver,
+            sender,
+            dress,
+            translated: Translated::default(),
+            loads,
+            dropped: 0,
+            macs: BTreeMap::new(),
+        }
     }
 
     /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
@@ -115,19 +126,27 @@ impl<'a> Driver<'a> {
             }
         };
         self.count_losses(&mut machine, Instant::now());
-        Some(machine.finish(Instant::now(), interrupted))
+        let mut result = machine.finish(Instant::now(), interrupted);
+        let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
+        result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();
+        Some(result)
     }
 
     /// Gives the machine what has arrived, and the other process what is open.
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (stream, translated) = (self.stream, &self.translated);
+        let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
         self.receiver.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
             let at = now.checked_sub(age).unwrap_or(now);
             match heard(packet) {
-                Some(Heard::Neighbour(answer)) => machine.on_resolved(answer.address, Some(answer.mac)),
+                Some(Heard::Neighbour(answer)) => {
+                    if macs.len() < MOST_MACS {
+                        macs.insert(answer.address, answer.mac);
+                    }
+                    machine.on_resolved(answer.address, Some(answer.mac));
+                }
                 Some(Heard::Reply(reply)) => {
                     if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
@@ -242,5 +261,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_millis(100);
 /// A timestamp older than this is of a clock that was set.
 const OLDEST: Duration = Duration::from_secs(10);
+/// Anybody on the link may claim addresses; no link has so many.
+const MOST_MACS: usize = 1 << 17;
 const ROUTER_TRIES: u32 = 3;
 const ROUTER_WAIT: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! What the two processes of a raw sweep tell each other: a job one way, then a line for each event the other way. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,7 @@ pub struct Done {
     observations: Vec<Seen>,
     groups: Vec<PortGroup>,
     living: Vec<IpAddr>,
+    macs: BTreeMap<IpAddr, String>,
     improbable: Vec<(IpAddr, Improbable)>,
     stats: Sweep,
     gaps: Vec<Gap>,
@@ -122,11 +123,12 @@ impl From<Progress> for Event {
 
 impl From<SweepResult> for Done {
     fn from(of: SweepResult) -> Self {
-        let SweepResult { observations, groups, living, improbable, stats, gaps, interrupted } = of;
+        let SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
         Self {
             observations: observations.iter().map(Seen::from).collect(),
             groups,
             living: living.into_iter().collect(),
+            macs,
             improbable: improbable.into_iter().collect(),
             stats,
             gaps,
@@ -137,11 +139,12 @@ impl From<SweepResult> for Done {
 
 impl From<Done> for SweepResult {
     fn from(of: Done) -> Self {
-        let Done { observations, groups, living, improbable, stats, gaps, interrupted } = of;
+        let Done { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
         Self {
             observations: observations.into_iter().filter_map(Seen::observation).collect(),
             groups,
             living: living.into_iter().collect::<BTreeSet<_>>(),
+            macs,
             improbable: improbable.into_iter().collect(),
             stats,
             gaps,

@@ -365,6 +365,7 @@ impl Collected {
             observations,
             groups,
             living,
+            macs: BTreeMap::new(),
             improbable: BTreeMap::new(),
             gaps: vec![Gap {
                 what: "the rest of the TCP sweep".to_owned(),
