@@ -229,6 +229,7 @@ fn report() -> Report {
             severity: Severity::Critical,
             confidence: Confidence::Certain,
             endpoint: "198.18.0.7:2379/tcp".to_owned(),
+            via: None,
             title: "etcd asks for no authentication".to_owned(),
             why: vec!["a range read was answered".to_owned()],
             triage: Triage::default(),

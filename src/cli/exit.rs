@@ -76,6 +76,7 @@ mod tests {
             severity,
             confidence: Confidence::Certain,
             endpoint: "198.18.0.1:80/tcp".to_owned(),
+            via: None,
             title: String::new(),
             why: Vec::new(),
             triage: Triage::default(),

@@ -5,7 +5,7 @@
 
 use super::machine::Machine;
 use super::path_words::{
-    decisive, kubernetes_service, path_sentences, receiver as words_of_receiver, rule, translation, why_never_asked,
+    decisive, kubernetes_service, path_sentences, receiver as words_of_receiver, rule, why_never_asked,
 };
 use super::takes::{Takers, Taking, fit, is_loopback_only};
 use super::verdict::{Inside, Judgement, Look, Sight};
@@ -57,6 +57,11 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
             ),
         );
         judgement.reasons.splice(1..1, why_never_asked(answer));
+        if judgement.listener.is_none() && !inside.takers.any_takes() {
+            // No socket has the port; one behind the translation answers.
+            let delivered = answer.delivered.as_ref();
+            judgement.listener = delivered.and_then(|delivered| receiver(inside.machine, delivered, look)).cloned();
+        }
         return judgement;
     }
     if answer.path.is_refusal() {
@@ -71,7 +76,7 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
 /// Open, and the evaluated path lets it in where INPUT would, too.
 fn accepted(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
     let endpoint = look.endpoint;
-    let behind = answer.delivered.as_ref().filter(|_| translation(answer).is_some());
+    let behind = answer.delivered.as_ref().filter(|_| answer.translation().is_some());
     let behind = behind.map(|delivered| (delivered, receiver(inside.machine, delivered, look)));
     match (before.verdict, behind) {
         (Verdict::Unreported | Verdict::Undetermined, Some((_, Some(listener))))
@@ -183,6 +188,9 @@ fn refused_and_open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer
         )
     };
     judgement.reasons.insert(1, between);
+    if !inside.takers.any_takes() {
+        judgement.reasons.insert(2, "No socket that the host reports could take it: another one answers.".to_owned());
+    }
     judgement.confidence = judgement.confidence.min(Confidence::Likely);
     judgement
 }
@@ -216,7 +224,8 @@ pub fn renewed(before: Judgement, verdict: Verdict, reason: String) -> Judgement
     } else {
         reasons[0] = reason
     }
-    reasons.retain(|known| !known.contains("layer not read") && !known.contains("ruleset settles"));
+    let settled = ["layer not read", "layers not read", "ruleset settles"];
+    reasons.retain(|known| !settled.iter().any(|words| known.contains(words)));
     Judgement { verdict, reasons, confidence: Confidence::Certain, ..before }
 }
 

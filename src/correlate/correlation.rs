@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::hosts::{self, Placed};
 use super::join::{Join, Joined, join};
-use super::judging::{Judged, judge_host};
+use super::judging::{Judged, judge_host, subject};
 use super::lookup::{SweptPorts, swept_addresses};
 use super::machine::Machine;
 use super::merge::{Together, together};
@@ -14,7 +14,7 @@ use super::scope::Asked;
 use super::verdict::Sight;
 use super::{everything, gaps, through};
 use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
-use crate::model::{Confidence, Endpoint, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
+use crate::model::{Confidence, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
 
 /// What one host said about itself.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         let machine = placed[at].machine.map(|place| (&machines[place.index], paths[place.index].as_deref()));
         let (joined, path) = machine.map_or((None, None), |(joined, path)| (Some(joined), path));
         let (entry, facts) = through::judge(entry, joined, path, &surroundings);
-        judged[at].endpoints.insert(entry.endpoint(), facts);
+        judged[at].endpoints.insert(subject(&entry), facts);
         placed[at].host.endpoints.push(entry);
     }
     placed.iter_mut().for_each(|placed| through::was_tried(&mut placed.host));
@@ -241,7 +241,7 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         facts: &'a BTreeMap<String, ServiceFacts>,
         own: &Own,
     ) -> Case<'a> {
-        let known = judged.endpoints.get(&endpoint_key(entry));
+        let known = judged.endpoints.get(&subject(entry));
         Case {
             entry,
             facts: entry.service.as_ref().and_then(|service| facts.get(&service.name)),
@@ -280,8 +280,4 @@ fn usual<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFacts>) -
     }
     let process = entry.listener.as_ref()?.process.as_deref()?;
     usual.into_iter().find(|(name, _)| process.starts_with(name.as_str())).map(|(_, facts)| facts)
-}
-
-const fn endpoint_key(entry: &EndpointEntry) -> Endpoint {
-    entry.endpoint()
 }

@@ -24,7 +24,15 @@ use crate::model::{
 #[derive(Debug, Default)]
 pub struct Judged {
     pub floods: Vec<Flood>,
-    pub endpoints: BTreeMap<Endpoint, Facts>,
+    pub endpoints: BTreeMap<Subject, Facts>,
+}
+
+/// An endpoint, and whether it was tried through the host: both may be there of one address.
+pub type Subject = (Endpoint, bool);
+
+/// What an entry is about.
+pub const fn subject(entry: &EndpointEntry) -> Subject {
+    (entry.endpoint(), entry.via.is_some())
 }
 
 /// What is known of a judged endpoint beside its entry.
@@ -121,7 +129,7 @@ pub fn judge_host(
             entry.path = super::path_words::lines(answer);
         }
         judged.endpoints.insert(
-            endpoint,
+            subject(entry),
             Facts {
                 confidence: judgement.confidence,
                 published: judgement.published,

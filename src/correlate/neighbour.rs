@@ -8,7 +8,7 @@ use super::address::{canonical, is_link_local, same_family, same_network};
 use super::machine::{Machine, is_engine_bridge};
 use super::path_words::{decisive, rule};
 use super::verdict::{Judgement, Look};
-use crate::model::host_report::HostAddress;
+use crate::model::host_report::{HOST_NAMESPACE, HostAddress};
 use crate::model::report::{EndpointEntry, Run, VantageKind};
 use crate::model::{Confidence, Endpoint, PathAnswer, PathModel, PathOutcome, PathQuestion, PortState, Verdict};
 
@@ -47,7 +47,14 @@ pub fn from_the_network(path: &dyn PathModel, machine: &Machine<'_>, endpoint: E
 
 /// Whether the rules do the same with both packets.
 pub fn agrees(seen: &PathAnswer, network: &PathAnswer) -> bool {
-    let place = |answer: &PathAnswer| answer.delivered.as_ref().map(|at| (at.namespace.clone(), at.address, at.port));
+    let place = |answer: &PathAnswer| {
+        let at = answer.delivered.as_ref()?;
+        // A redirect leads to the address of the interface that the packet came in by: on the host itself only loopback
+        // or not makes a difference.
+        let own = at.namespace.as_deref() == Some(HOST_NAMESPACE);
+        let address = Some(at.address).filter(|address| !own || address.is_loopback());
+        Some((at.namespace.clone(), address, at.port))
+    };
     (seen.path, seen.intent, place(seen)) == (network.path, network.intent, place(network))
 }
 

@@ -9,7 +9,7 @@ use crate::model::{PathAnswer, PathOutcome};
 pub fn why_never_asked(answer: &PathAnswer) -> Vec<String> {
     let mut sentences = Vec::new();
     let forwarded = answer.trace.iter().any(|step| step.hook == "forward");
-    if let Some(step) = translation(answer) {
+    if let Some(step) = answer.translation() {
         let believed = if forwarded {
             "it is forwarded, and INPUT, where that rule is, is never asked"
         } else {
@@ -24,7 +24,7 @@ pub fn why_never_asked(answer: &PathAnswer) -> Vec<String> {
 /// The path in a sentence or two: what translates, what lets it in and where it ends.
 pub fn path_sentences(answer: &PathAnswer) -> Vec<String> {
     let mut sentences = Vec::new();
-    if let Some(step) = translation(answer) {
+    if let Some(step) = answer.translation() {
         sentences.push(format!("{} rewrites it ({}).", rule(step), step.action));
     }
     if answer.path == PathOutcome::Accept {
@@ -60,11 +60,6 @@ pub fn let_by(answer: &PathAnswer, stranger: &PathAnswer) -> Option<String> {
             rule(step)
         )
     })
-}
-
-/// The rule that changes where the packet goes.
-pub fn translation(answer: &PathAnswer) -> Option<&TraceStep> {
-    answer.trace.iter().find(|step| step.action.starts_with("dnat"))
 }
 
 /// The Kubernetes service that the rules on the way name, and how it is published: the middle of a sentence.

@@ -4,7 +4,7 @@ use super::by_rules::{listens, receiver, renewed};
 use super::layers;
 use super::lookup::Seen;
 use super::machine::{Machine, Presence};
-use super::path_words::{decisive, path_sentences, place, rule, translation};
+use super::path_words::{decisive, path_sentences, place, rule};
 use super::remarks::{full_queue, how, sentence};
 use super::verdict::{Inside, Judgement, Look};
 use crate::model::{Confidence, PathAnswer, PathOutcome, PortState, Verdict};
@@ -60,7 +60,7 @@ pub fn stopped(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, bef
 
 /// Closed, and the rules lead it to where nobody listens: the reset is that kernel's.
 fn nobody_behind(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
-    let delivered = answer.delivered.as_ref().filter(|_| translation(answer).is_some());
+    let delivered = answer.delivered.as_ref().filter(|_| answer.translation().is_some());
     let Some(delivered) = delivered else { return before };
     let seen = delivered.namespace.is_some() && inside.machine.can_enter_namespaces();
     if !seen || receiver(inside.machine, delivered, look).is_some() {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::model::report::EndpointEntry;
-use crate::model::{Access, ServiceFacts, Transport, Triage};
+use crate::model::{Access, PathAnswer, ServiceFacts, Transport, Triage, Verdict};
 
 /// What the answers are made of.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct Subject<'a> {
     pub facts: Option<&'a ServiceFacts>,
     /// The container's port, when the port is published for one.
     pub published: Option<u16>,
+    /// What the host's own rules do with it.
+    pub answer: Option<&'a PathAnswer>,
     pub door: Door,
 }
 
@@ -106,6 +108,12 @@ fn disable(subject: Subject<'_>) -> Option<String> {
 
 fn bind(subject: Subject<'_>) -> Option<String> {
     let entry = subject.entry;
+    if entry.via.is_some() {
+        return Some(behind(subject));
+    }
+    if entry.verdict == Some(Verdict::LeakedLocal) {
+        return Some(leaking(subject));
+    }
     let loopback = if entry.address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
     if let Some(inner) = subject.published {
         return Some(format!("publish it to loopback only: `-p {loopback}:{}:{inner}`.", entry.port));
@@ -125,6 +133,39 @@ fn bind(subject: Subject<'_>) -> Option<String> {
         .facts
         .is_none_or(|facts| facts.triage.bind.is_empty())
         .then(|| format!("set the listen address of {process} to {loopback} in its configuration."))
+}
+
+/// What is reached through the host is not bound to what the network sees of it.
+fn behind(subject: Subject<'_>) -> String {
+    if subject.entry.address.is_loopback() {
+        return "it is bound to loopback only already, and a neighbour's packets to loopback are let in: the rule or the \
+                setting that does so is what to change."
+            .to_owned();
+    }
+    "no binding of the published port helps here: packets are sent to the container's own address, and the host forwards \
+     them."
+        .to_owned()
+}
+
+/// It is bound as it should be: what leads past the binding has to go.
+fn leaking(subject: Subject<'_>) -> String {
+    let what = if subject.published.is_some() { "published on" } else { "bound to" };
+    let mut text = format!("it is {what} loopback only already");
+    let Some(answer) = subject.answer else {
+        return text + "; what leads past that is not known without the host's rules.";
+    };
+    let mut lines: Vec<String> = answer.without_translation().into_iter().collect();
+    let local = answer.delivered.as_ref().is_some_and(|at| at.address.is_loopback() && at.address.is_ipv4());
+    if let Some(interface) = answer.iif.as_ref().filter(|_| local) {
+        lines.push(format!(
+            "`sysctl -w net.ipv4.conf.{interface}.route_localnet=0 net.ipv4.conf.all.route_localnet=0`, without which no \
+             packet of the network gets to 127.0.0.0/8"
+        ));
+    }
+    if !lines.is_empty() {
+        text.push_str(&format!("; take away what leads past that: {}", lines.join("; or ")));
+    }
+    text + "."
 }
 
 fn authenticate(entry: &EndpointEntry) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::lookup::{self, Seen, SweptPorts};
-use super::rules::{self, Case, vantage_gap};
+use super::rules::{self, Case};
 use super::scope::{self, Asked};
 use super::verdict::Sight;
 use crate::model::report::{EndpointEntry, EndpointView, Host, HostReportUse, Run, Status, Vantage, VantageKind};
@@ -299,7 +299,7 @@ fn merged_groups(parts: &[(&Look, Option<&Host>)], entries: &[EndpointEntry]) ->
 fn merged_findings(looks: &[Look], merged: &Report, facts: &BTreeMap<String, ServiceFacts>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for finding in looks.iter().flat_map(|look| &look.report.findings) {
-        let same = |known: &&mut Finding| (&known.rule, &known.endpoint) == (&finding.rule, &finding.endpoint);
+        let same = |known: &&mut Finding| known.key() == finding.key();
         match findings.iter_mut().find(same) {
             Some(known) if known.severity < finding.severity => *known = finding.clone(),
             Some(_) => {}
@@ -308,7 +308,7 @@ fn merged_findings(looks: &[Look], merged: &Report, facts: &BTreeMap<String, Ser
     }
     let entries: Vec<&EndpointEntry> = merged.hosts.iter().flat_map(|host| &host.endpoints).collect();
     for finding in &mut findings {
-        let entry = entries.iter().find(|entry| entry.endpoint().to_string() == finding.endpoint);
+        let entry = entries.iter().find(|entry| finding.is_about(entry));
         finding.why.extend(entry.and_then(|entry| from_where(entry)));
     }
     for entry in &entries {
@@ -322,7 +322,7 @@ fn merged_findings(looks: &[Look], merged: &Report, facts: &BTreeMap<String, Ser
             answer: None,
             stakes: None,
         };
-        findings.extend(vantage_gap::check(&case, &merged.run.vantages));
+        findings.extend(rules::OF_VANTAGES.iter().filter_map(|rule| (rule.check)(&case, &merged.run.vantages)));
     }
     findings.sort_by_key(|finding| (std::cmp::Reverse::<Severity>(finding.severity), !rules::gets_by(&finding.rule)));
     findings

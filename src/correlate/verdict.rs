@@ -190,7 +190,7 @@ fn beside_the_binding(port: u16, answer: &PathAnswer) -> Option<String> {
     let frame = format!("a frame that a neighbour on the link sends to 127.0.0.1:{port} at the host's MAC address");
     match answer.path {
         PathOutcome::Accept => {
-            let why = path_words::translation(answer).map_or_else(
+            let why = answer.translation().map_or_else(
                 || "route_localnet is 1, and no rule drops it".to_owned(),
                 |step| {
                     format!(
@@ -314,7 +314,7 @@ fn without_socket(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
         judgement.reasons.push(blind);
         return judgement;
     }
-    if inside.stale && inside.answer.and_then(path_words::translation).is_none() {
+    if inside.stale && inside.answer.and_then(PathAnswer::translation).is_none() {
         // What became of the sockets since is not known: an accusation would be a guess.
         let mut judgement = undetermined(format!(
             "{endpoint} is open, and the host report shows no socket for it; a listener that started since the report \

@@ -64,9 +64,7 @@ pub fn lines(ruleset: &Ruleset, question: &Question, answer: &PathAnswer) -> Vec
         lines.extend(ufw_route(question, answer));
     }
     lines.push(early(question, owners));
-    if let Some(bind) = bind(question, answer) {
-        lines.push(bind);
-    }
+    lines.extend(if forwarded { bind(question, answer) } else { answer.without_translation() });
     lines
 }
 

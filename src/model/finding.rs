@@ -6,6 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::report::EndpointEntry;
+
 /// One finding of one rule about one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -15,11 +17,27 @@ pub struct Finding {
     pub confidence: Confidence,
     /// `ADDRESS:PORT/tcp`, or an address when the finding is about a host.
     pub endpoint: String,
+    /// The host through which the endpoint was reached; absent for an address of the network. The addresses behind a host
+    /// are its own: other hosts have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     pub title: String,
     /// The reasons, one sentence each: packets, sockets, rules.
     pub why: Vec<String>,
     pub triage: Triage,
     pub references: Vec<String>,
+}
+
+impl Finding {
+    /// Whether it is about this endpoint.
+    pub fn is_about(&self, entry: &EndpointEntry) -> bool {
+        self.via == entry.via && self.endpoint == entry.endpoint().to_string()
+    }
+
+    /// What tells one finding from all others of a report: the rule, and what it is about.
+    pub fn key(&self) -> (&str, &str, Option<&str>) {
+        (&self.rule, &self.endpoint, self.via.as_deref())
+    }
 }
 
 /// The six triage questions for a service, answered in the operator's words; empty where there is nothing to say.

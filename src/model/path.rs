@@ -87,6 +87,28 @@ impl PathAnswer {
     pub fn deciding(&self) -> Option<&TraceStep> {
         self.trace.iter().rev().find(|step| step.decides)
     }
+
+    /// The step that sends the packet elsewhere than to where it was addressed.
+    pub fn translation(&self) -> Option<&TraceStep> {
+        self.trace.iter().find(|step| step.action.starts_with("dnat"))
+    }
+
+    /// The command that takes away the rule which translates, where that can be named.
+    pub fn without_translation(&self) -> Option<String> {
+        let step = self.translation().filter(|step| step.namespace.is_none())?;
+        let TraceStep { table, chain, .. } = step;
+        match (table.strip_suffix(" (legacy)"), step.handle, step.number) {
+            (Some(table), _, Some(number)) => {
+                let (family, name) = table.split_once(' ')?;
+                let tool = if family == "ip6" { "ip6tables-legacy" } else { "iptables-legacy" };
+                Some(format!("`{tool} -t {name} -D {chain} {number}`, the rule that translates it"))
+            }
+            (None, Some(handle), _) => {
+                Some(format!("`nft delete rule {table} {chain} handle {handle}`, the rule that translates it"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of a packet.

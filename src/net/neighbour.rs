@@ -139,27 +139,26 @@ const fn is_routable(address: IpAddr) -> bool {
 /// The first small network of those set aside that shares no address with `routed`.
 fn free(routed: &[IpNetwork], ipv4: bool) -> Option<Join> {
     let prefix = if ipv4 { 30 } else { 126 };
-    let candidates = (0..CANDIDATES).flat_map(|number| if ipv4 { of_ipv4(number) } else { of_ipv6(number) });
+    let ranges = if ipv4 { [OF_BENCHMARKS, OF_DOCUMENTATION] } else { [OF_DOCUMENTATION6, OF_LOCAL6] };
+    let candidates = ranges.into_iter().flat_map(|range| (0..CANDIDATES).map(range));
     candidates
         .filter_map(|base| IpNetwork::new(base, prefix).ok())
         .find(|candidate| !routed.iter().any(|network| overlap(*network, *candidate)))
         .map(|network| Join { here: plus(network.network(), 1), there: plus(network.network(), 2), prefix })
 }
 
-/// From the end of the benchmark networks (RFC 2544), then of a documentation network (RFC 5737).
-fn of_ipv4(number: u32) -> Vec<IpAddr> {
-    let below = |last: Ipv4Addr| IpAddr::V4(Ipv4Addr::from_bits(last.to_bits() - 4 * number));
-    vec![below(Ipv4Addr::new(198, 19, 255, 252)), below(Ipv4Addr::new(203, 0, 113, 252))]
-}
+type Range = fn(u32) -> IpAddr;
+/// From the end of the benchmark networks (RFC 2544).
+const OF_BENCHMARKS: Range = |number| below(Ipv4Addr::new(198, 19, 255, 252), number);
+/// From the end of a documentation network (RFC 5737).
+const OF_DOCUMENTATION: Range = |number| below(Ipv4Addr::new(203, 0, 113, 252), number);
+/// In the documentation prefix (RFC 3849). The number is below [`CANDIDATES`] and fits.
+const OF_DOCUMENTATION6: Range = |number| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, number as u16, 0, 0, 0, 0));
+/// Among the unique local addresses (RFC 4193).
+const OF_LOCAL6: Range = |number| IpAddr::V6(Ipv6Addr::new(0xfd70, 0x6f73, 0x7465, number as u16, 0, 0, 0, 0));
 
-/// In the documentation prefix (RFC 3849), then among the unique local addresses (RFC 4193).
-fn of_ipv6(number: u32) -> Vec<IpAddr> {
-    // Below 64: see CANDIDATES.
-    let part = number as u16;
-    vec![
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, part, 0, 0, 0, 0)),
-        IpAddr::V6(Ipv6Addr::new(0xfd70, 0x6f73, 0x7465, part, 0, 0, 0, 0)),
-    ]
+fn below(last: Ipv4Addr, number: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(last.to_bits() - 4 * number))
 }
 
 fn plus(base: IpAddr, more: u8) -> IpAddr {

@@ -27,7 +27,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
     writeln!(to, "{}", style.paint(BOLD, "WHAT THE FIREWALL MISSES"))?;
     for finding in missed {
         let severity = style.paint(severity_style(finding.severity), &format!("{:<8}", finding.severity.as_str()));
-        let endpoint = style.paint(BOLD, &escape::text(&finding.endpoint, 80));
+        let endpoint = style.paint(BOLD, &super::table::subject_text(finding));
         writeln!(to, "{severity} {endpoint}  {}", escape::text(&finding.title, 200))?;
         let itself = format!("{} ", finding.endpoint);
         for (position, why) in finding.why.iter().take(LINES).enumerate() {
@@ -47,7 +47,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
 
 /// Who answers there, and on which host.
 fn owner(report: &Report, finding: &Finding) -> Option<String> {
-    let is_it = |entry: &&EndpointEntry| entry.endpoint().to_string() == finding.endpoint;
+    let is_it = |entry: &&EndpointEntry| finding.is_about(entry);
     let (host, entry) = report.hosts.iter().find_map(|host| Some((host, host.endpoints.iter().find(is_it)?)))?;
     let listener = entry.listener.as_ref()?;
     Some(format!("{} on {}", super::table::owner_text(listener), name(host)))

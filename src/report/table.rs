@@ -22,14 +22,14 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
         .filter(|vantage| vantage.kind == VantageKind::Own)
         .map(|vantage| vantage.name.as_str())
         .collect();
-    let mut worst: HashMap<String, Severity> = HashMap::new();
+    let mut worst: HashMap<(String, Option<String>), Severity> = HashMap::new();
     for finding in &report.findings {
-        let known = worst.entry(finding.endpoint.clone()).or_insert(finding.severity);
+        let known = worst.entry((finding.endpoint.clone(), finding.via.clone())).or_insert(finding.severity);
         *known = finding.severity.max(*known);
     }
     let severity_of = |host: &Host| {
-        let by_endpoint = host.endpoints.iter().filter_map(|entry| worst.get(&entry.endpoint().to_string()));
-        by_endpoint.chain(worst.get(&host.address.to_string())).max().copied()
+        let entries = host.endpoints.iter().map(|entry| (entry.endpoint().to_string(), entry.via.clone()));
+        entries.chain([(host.address.to_string(), None)]).filter_map(|about| worst.get(&about)).max().copied()
     };
     missed::write(report, style, to)?;
     let mut hosts: Vec<&Host> = report.hosts.iter().collect();
@@ -86,7 +86,7 @@ fn write_host(host: &Host, report: &Report, own: &[&str], style: TableStyle, to:
     }
     matrix::write(host, &report.run.vantages, style, to)?;
     for entry in &host.endpoints {
-        write_reasons(entry, style, to)?;
+        write_reasons(entry, host, style, to)?;
     }
     for group in &host.other_ports {
         write_group(group, style, to)?;
@@ -116,16 +116,24 @@ fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
     row
 }
 
-/// `80/tcp`; with the address where it is not the host's first, and with the host that it was tried through.
+/// `80/tcp`; with the address where it is not the host's first, and said where it was tried through the host.
 pub(super) fn port_text(entry: &EndpointEntry, host: &Host) -> String {
-    let mut port = format!("{}/{}", entry.port, entry.transport);
-    if entry.address != host.address {
-        port = format!("{} {port}", entry.address);
+    let port = format!("{}/{}", entry.port, entry.transport);
+    match &entry.via {
+        None if entry.address == host.address => port,
+        None => format!("{} {port}", entry.address),
+        Some(via) if *via == host.address.to_string() => format!("{} {port} via host", entry.address),
+        Some(via) => format!("{} {port} via {}", entry.address, escape::text(via, 60)),
     }
-    if let Some(via) = &entry.via {
-        port.push_str(&format!(" via {}", escape::text(via, 60)));
+}
+
+/// What a finding is about: `198.18.0.7:80/tcp`, `172.17.0.2:80/tcp via 198.18.0.7`.
+pub(super) fn subject_text(finding: &Finding) -> String {
+    let mut text = escape::text(&finding.endpoint, 80);
+    if let Some(via) = &finding.via {
+        text.push_str(&format!(" via {}", escape::text(via, 60)));
     }
-    port
+    text
 }
 
 fn service_text(service: &Service) -> String {
@@ -169,9 +177,9 @@ pub(super) fn owner_text(listener: &Listener) -> String {
 }
 
 /// The reasons of what is not as it should be; and what an identified service said.
-fn write_reasons(entry: &EndpointEntry, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+fn write_reasons(entry: &EndpointEntry, host: &Host, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let quiet = matches!(entry.verdict, None | Some(Verdict::Closed | Verdict::LocalOnly));
-    let lead = format!("  {}/{} ", entry.port, entry.transport);
+    let lead = format!("  {} ", port_text(entry, host));
     let mut lines: Vec<String> = Vec::new();
     if !quiet {
         // Reasons start with the endpoint, which stands in front of the line already.
@@ -210,12 +218,7 @@ fn write_group(group: &PortGroup, style: TableStyle, to: &mut impl Write) -> io:
 
 fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let severity = style.paint(severity_style(finding.severity), &format!("{:<8}", finding.severity.as_str()));
-    writeln!(
-        to,
-        "{severity} {}  {}",
-        style.paint(BOLD, &escape::text(&finding.endpoint, 80)),
-        escape::text(&finding.title, 200)
-    )?;
+    writeln!(to, "{severity} {}  {}", style.paint(BOLD, &subject_text(finding)), escape::text(&finding.title, 200))?;
     // What leads the table has its path and the rule to write there.
     let leads = missed::leads(finding);
     for why in finding.why.iter().skip(if leads { missed::LINES } else { 0 }) {

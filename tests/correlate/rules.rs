@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use postern::correlate::rules::ALL;
+use postern::correlate::rules::{ALL, OF_VANTAGES};
 use postern::correlate::{Context, InsideView, correlate, findings_only};
 use postern::model::{Confidence, Finding, Report, Severity};
 
@@ -25,9 +25,10 @@ fn every_rule_file_is_registered_under_its_name_and_tells_its_limits() {
         assert!(text.contains("\n//! Cannot know: "), "{name} does not say what it cannot know");
         files.insert(name.replace('_', "-"));
     }
-    let rules: BTreeSet<String> = ALL.iter().map(|rule| rule.name.to_owned()).collect();
+    let of_vantages = OF_VANTAGES.iter().map(|rule| rule.name);
+    let rules: BTreeSet<String> = ALL.iter().map(|rule| rule.name).chain(of_vantages).map(str::to_owned).collect();
     assert_eq!(rules, files);
-    assert_eq!(ALL.len(), 11);
+    assert_eq!((ALL.len(), OF_VANTAGES.len()), (11, 1));
 }
 
 #[test]

@@ -103,7 +103,12 @@ fn through_the_host(lab: &Lab) {
     let line = format!("iptables -t raw -I PREROUTING -i eth0 -d {web} -p tcp --dport 80 -j DROP");
     assert!(leak["triage"]["firewall"].as_str().unwrap().contains(&line), "{leak:#}");
     finding(&report, "leaked-local", "127.0.0.1:9090/tcp");
-    assert!(outcome.stdout.contains(&format!("{web} 80/tcp via 198.18.0.10")), "{}", outcome.stdout);
+    assert_eq!(leak["via"], "198.18.0.10", "{leak:#}");
+    let bind = leak["triage"]["bind"].as_str().unwrap();
+    assert!(bind.contains("no binding of the published port helps here"), "{leak:#}");
+    for words in [format!("{web}:80/tcp via 198.18.0.10  Port 80/tcp is meant for"), format!("{web} 80/tcp via host")] {
+        assert!(outcome.stdout.contains(&words), "nothing of `{words}`:\n{}", outcome.stdout);
+    }
 
     // The line closes it.
     finish(host.command("iptables").args(line.split_whitespace().skip(1)));

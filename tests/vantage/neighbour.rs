@@ -18,6 +18,7 @@ fn lab(what: &str) -> Option<Lab> {
         serve(&mut lab, 20, "0.0.0.0", port);
     }
     serve(&mut lab, 20, "127.0.0.1", 7005);
+    serve(&mut lab, 20, "[::]", 7006);
     nft(lab.host(20), RULES);
     Some(lab)
 }
@@ -37,11 +38,11 @@ fn a_host_is_seen_as_its_network_sees_it_and_stays_as_it_was() {
     let vantage = &report["run"]["vantages"][0];
     assert_eq!((vantage["name"].as_str(), vantage["kind"].as_str()), (Some("neighbour"), Some("neighbour")));
     for (port, state, verdict, words) in [
-        (7000, "open", "exposed", "The host's rules let it pass"),
+        (7000, "open", "exposed", "INPUT accepts it: table inet guard, chain in: `policy accept`"),
         (7001, "filtered", "guarded", "tcp dport 7001 drop"),
         (7002, "open", "guarded", "came in by postern0"),
         (7003, "filtered", "exposed", "came in by postern0"),
-        (7004, "open", "firewall-bypass", "redirect to :7000"),
+        (7004, "open", "firewall-bypass", "chain pre, handle 3 rewrites it (dnat to 198.18.0.20:7000)"),
         (7005, "closed", "local-only", "bound to loopback only"),
     ] {
         let entry = entry(&report, "198.18.0.20", port, None);
@@ -61,8 +62,20 @@ fn a_host_is_seen_as_its_network_sees_it_and_stays_as_it_was() {
     );
     // Nor is the run's own interface an address of the host.
     assert!(!report["hosts"][0]["addresses"].to_string().contains("198.19.255"), "{}", report["hosts"][0]);
-    // Over IPv6 as well, where only these rules' `inet` table counts.
-    assert_eq!(entry(&report, "2001:db8::14", 7005, None)["verdict"], "local-only");
+    // Who answers behind the translation is told.
+    assert_eq!(entry(&report, "198.18.0.20", 7004, None)["listener"]["port"], 7000);
+    // Over IPv6 as well.
+    for (address, state, verdict) in [("198.18.0.20", "open", "exposed"), ("2001:db8::14", "open", "exposed")] {
+        let both = entry(&report, address, 7006, None);
+        assert_eq!((both["state"].as_str(), both["verdict"].as_str()), (Some(state), Some(verdict)), "{both:#}");
+    }
+    // There nothing else listens, and only these rules' `inet` table counts.
+    let groups = report["hosts"][0]["other_ports"].as_array().unwrap();
+    let ports = |state: &str| {
+        groups.iter().find(|group| group["address"] == "2001:db8::14" && group["state"] == state).unwrap()["ports"]
+            .clone()
+    };
+    assert_eq!((ports("closed"), ports("filtered")), ("7000,7002,7004-7005".into(), "7001,7003".into()));
 }
 
 #[test]

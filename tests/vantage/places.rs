@@ -104,8 +104,7 @@ fn loopback_behind_route_localnet() {
     }
     lab.host(40).namespace.sysctl("net.ipv4.conf.eth0.route_localnet", "1");
     let reports = [40, 41].map(|number| native_report(&lab, number).display().to_string());
-    let mut arguments = vec!["audit", "198.18.0.40,198.18.0.41", "-p", "7100", "--udp=none"];
-    arguments[1] = "198.18.0.40-41";
+    let mut arguments = vec!["audit", "198.18.0.40-41", "-p", "7100", "--udp=none"];
     for report in &reports {
         arguments.extend(["--host-report", report]);
     }
@@ -116,6 +115,9 @@ fn loopback_behind_route_localnet() {
     assert_eq!(open["listener"]["process"], "busybox", "{open:#}");
     let leak = finding(&report, "leaked-local", "127.0.0.1:7100/tcp");
     assert!(leak["triage"]["firewall"].to_string().contains("net.ipv4.conf.eth0.route_localnet=0"), "{leak:#}");
+    assert_eq!(leak["via"], "198.18.0.40", "{leak:#}");
+    let bind = leak["triage"]["bind"].as_str().unwrap();
+    assert!(bind.contains("bound to loopback only already"), "{leak:#}");
     let shut = entry(&report, "127.0.0.1", 7100, Some("198.18.0.41"));
     assert_eq!((shut["state"].as_str(), shut["verdict"].as_str()), (Some("filtered"), Some("local-only")), "{shut:#}");
 }

@@ -35,7 +35,7 @@ fn another_machine_sees_what_it_is_let_to() {
     assert_eq!(ran.code(), Some(4), "{ran}");
     assert!(gaps(&ran.json()).contains("the view from ssh://root@198.18.0.51"), "{ran}");
     // Where there is nothing to run, it is said what would be.
-    crate::door::host_sh(doors.lab.host(50), "umount /usr/local/bin");
+    crate::door::host_sh(doors.lab.host(50), "umount --recursive /usr/local/bin");
     let ran = doors.postern(&[&scan[..], &["--vantage", there]].concat());
     assert_eq!(ran.code(), Some(1), "{ran}");
     assert!(ran.stderr().contains("static"), "{ran}");

@@ -65,7 +65,7 @@ pub fn finding<'a>(report: &'a Value, rule: &str, endpoint: &str) -> &'a Value {
 /// All that a run must leave as it was: interfaces, addresses, routes, rules, neighbours of no vantage, settings.
 pub fn network(host: &Host) -> String {
     let commands = "ip -o link | sed 's/ state .*//'; ip -o addr; ip route show table all; ip -6 route show table all; ip \
-                    rule; ip netns list; nft list ruleset; ls /proc/sys/net/ipv4/conf; cat \
+                    rule; ip netns list; nft -s list ruleset; ls /proc/sys/net/ipv4/conf; cat \
                     /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/forwarding \
                     /proc/sys/net/ipv4/conf/*/route_localnet /proc/sys/net/ipv6/conf/*/forwarding";
     // Lifetimes of addresses count down.

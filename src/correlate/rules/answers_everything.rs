@@ -24,6 +24,7 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
             severity: Severity::Low,
             confidence: if flood.reset * 2 > flood.improbable { Confidence::Certain } else { Confidence::Likely },
             endpoint: flood.address.to_string(),
+            via: None,
             title: "The host accepts on every port".to_owned(),
             why,
             triage: host_answers(flood.address),

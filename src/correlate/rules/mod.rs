@@ -14,4 +14,4 @@ pub mod unauthenticated_service;
 pub mod unreported;
 pub mod vantage_gap;
 
-pub use registry::{ALL, Case, HostCase, Rule, findings, gets_by};
+pub use registry::{ALL, Case, HostCase, OF_VANTAGES, Rule, VantageRule, findings, gets_by};

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use super::{
     anonymous_admitted, answers_everything, certificate_expired, contradiction, family_gap, firewall_bypass, guarded,
-    leaked_local, reachable_service, unauthenticated_service, unreported,
+    leaked_local, reachable_service, unauthenticated_service, unreported, vantage_gap,
 };
 use crate::correlate::everything::{Flood, UNKNOWN_SERVICE};
 use crate::correlate::stakes::Stakes;
 use crate::correlate::triage::{self, Door, Subject};
 use crate::correlate::verdict::Sight;
-use crate::model::report::{EndpointEntry, Host};
-use crate::model::{Confidence, Endpoint, Finding, PathAnswer, PortState, ServiceFacts, Severity, Verdict};
+use crate::model::report::{EndpointEntry, Host, Vantage};
+use crate::model::{Confidence, Finding, PathAnswer, PortState, ServiceFacts, Severity, Verdict};
 
 /// A rule: its name, as in findings, and its check of one host.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,14 @@ pub struct Rule {
     pub check: fn(&HostCase<'_>) -> Vec<Finding>,
 }
 
-/// Every rule, sorted by name.
+/// A rule about what several vantages of one run saw of one endpoint: its name, as in findings, and its check.
+#[derive(Clone, Copy, Debug)]
+pub struct VantageRule {
+    pub name: &'static str,
+    pub check: fn(&Case<'_>, &[Vantage]) -> Option<Finding>,
+}
+
+/// Every rule about one look, sorted by name.
 pub const ALL: &[Rule] = &[
     Rule { name: anonymous_admitted::NAME, check: anonymous_admitted::check },
     Rule { name: answers_everything::NAME, check: answers_everything::check },
@@ -35,6 +42,9 @@ pub const ALL: &[Rule] = &[
     Rule { name: unauthenticated_service::NAME, check: unauthenticated_service::check },
     Rule { name: unreported::NAME, check: unreported::check },
 ];
+
+/// Every rule about several looks.
+pub const OF_VANTAGES: &[VantageRule] = &[VantageRule { name: vantage_gap::NAME, check: vantage_gap::check }];
 
 /// One host with all that the rules may look at.
 #[derive(Debug)]
@@ -122,6 +132,7 @@ impl<'a> Case<'a> {
             severity,
             confidence,
             endpoint: self.entry.endpoint().to_string(),
+            via: self.entry.via.clone(),
             title,
             why,
             triage,
@@ -135,7 +146,13 @@ impl<'a> Case<'a> {
             _ if self.published.is_some() => Door::Forward,
             _ => Door::Input,
         };
-        Subject { entry: self.entry, facts: self.facts.or(self.usual), published: self.published, door }
+        Subject {
+            entry: self.entry,
+            facts: self.facts.or(self.usual),
+            published: self.published,
+            answer: self.answer,
+            door,
+        }
     }
 }
 
@@ -166,8 +183,7 @@ enum Reach {
 }
 
 fn rank(host: &HostCase<'_>, finding: &Finding) -> Rank {
-    let endpoint = finding.endpoint.parse::<Endpoint>().ok();
-    let case = host.cases.iter().find(|case| Some(case.entry.endpoint()) == endpoint);
+    let case = host.cases.iter().find(|case| finding.is_about(case.entry));
     // What was reached through the host is reached as far as the host is.
     let apart = case.filter(|case| case.entry.via.is_none());
     let address = apart.map_or(host.host.address, |case| case.entry.address);
@@ -213,6 +229,7 @@ mod tests {
     fn rules_are_sorted_and_unique() {
         let names: Vec<&str> = ALL.iter().map(|rule| rule.name).collect();
         assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
+        assert!(OF_VANTAGES.iter().all(|rule| !names.contains(&rule.name)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::frames::Frame;
 use super::ip_json::{self, Read};
 use super::plan::Probe;
 use crate::host::listing::{self, WHEN_AND_WHERE};
-use crate::host::{client, proc_text, system};
+use crate::host::{client, proc_text, support, system};
 use crate::model::NetworkState;
 use crate::model::host_report::{
     HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, OWN_WORD_OF_ROOT, OperatingSystem, Privileges, Source,
@@ -78,6 +78,7 @@ pub fn assemble(sections: &Sections, probe: &Probe, name: &str, collected_at: St
     });
     let kernel = sections.line("kernel");
     let os = sections.text("os-release").ok().and_then(|text| system::os_release(&text));
+    let today = collected_at.get(.."2026-11-25".len()).unwrap_or(&collected_at).to_owned();
     Ok(HostReport {
         tool: Tool::this(),
         id: system::host_id(sections.line("machine-id").as_deref(), hostname.as_deref()),
@@ -92,7 +93,7 @@ pub fn assemble(sections: &Sections, probe: &Probe, name: &str, collected_at: St
         addresses: addresses(&network).collect(),
         listeners: listeners(listed.listeners, sections, &network),
         namespaces: vec![Namespace { network: Some(network), ..namespace }],
-        os: os.map(|os| OperatingSystem { kernel, ..os }),
+        os: os.map(|os| support::judge(OperatingSystem { kernel, ..os }, &today)),
         gaps,
         ..listed.rest
     })

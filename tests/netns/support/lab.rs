@@ -118,7 +118,8 @@ impl Lab {
             return None;
         }
         let scanner = Namespace::new("scanner");
-        scanner.ip("link add br0 type bridge");
+        // Without one of its own a bridge takes the lowest address of its ports, another one when a port is added.
+        scanner.ip("link add br0 address 02:00:5e:10:00:01 type bridge");
         scanner.ip("addr add 198.18.0.1/24 dev br0");
         scanner.ip("addr add 2001:db8::1/64 dev br0 nodad");
         scanner.ip("link set br0 up");

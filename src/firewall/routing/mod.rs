@@ -3,6 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
+mod kinds;
+mod lookup;
+
+use lookup::{Lookup, mask};
+
 use super::packet::{Packet, address, number};
 use super::ruleset::Reject;
 use crate::model::NetworkState;
@@ -45,17 +50,6 @@ pub enum Decision {
     /// An ICMP error, with the reason.
     Reject(Reject, String),
     /// With what is missing.
-    Unknown(String),
-}
-
-/// Result of a lookup.
-#[derive(Clone, Debug, PartialEq)]
-enum Lookup<'a> {
-    /// One route, or all next hops of one.
-    Found(Vec<&'a Route>),
-    NotFound,
-    /// A rule says so: unreachable, prohibit, blackhole.
-    Refused(RouteKind),
     Unknown(String),
 }
 
@@ -429,219 +423,6 @@ impl Router {
             Lookup::Unknown(what) => vec![Decision::Unknown(what)],
         }
     }
-
-    /// fib_lookup, fib6_rule_lookup: the rules by priority, the longest prefix of each table they name.
-    fn lookup(&self, flow: Flow<'_>) -> Lookup<'_> {
-        self.lookup_from(flow, 0)
-    }
-
-    fn lookup_from(&self, flow: Flow<'_>, first: usize) -> Lookup<'_> {
-        let family = usize::from(flow.destination.is_ipv6());
-        for (at, rule) in self.rules[family].iter().enumerate().skip(first) {
-            let applies = applies(rule, flow);
-            if applies == Some(false) {
-                continue;
-            }
-            let taken = self.action(rule, flow);
-            if applies == Some(true) {
-                match taken {
-                    Some(found) => return found,
-                    None => continue,
-                }
-            }
-            let without = self.lookup_from(flow, at + 1);
-            return match taken {
-                None => without,
-                Some(found) if found == without => without,
-                Some(_) => Lookup::Unknown(format!("whether the routing rule {} applies", rule.priority)),
-            };
-        }
-        Lookup::NotFound
-    }
-
-    /// `None`: the next rule is asked.
-    fn action(&self, rule: &PolicyRule, flow: Flow<'_>) -> Option<Lookup<'_>> {
-        let Some(table) = rule.table else {
-            for (name, kind) in [
-                ("unreachable", RouteKind::Unreachable),
-                ("prohibit", RouteKind::Prohibit),
-                ("blackhole", RouteKind::Blackhole),
-            ] {
-                if rule.other.iter().any(|other| other == name) {
-                    return Some(Lookup::Refused(kind));
-                }
-            }
-            if rule.other.iter().any(|other| other == "nop") {
-                return None;
-            }
-            return Some(Lookup::Unknown(format!("the action of the routing rule {}", rule.priority)));
-        };
-        self.table_lookup(table, flow)
-    }
-
-    fn table_lookup(&self, table: u32, flow: Flow<'_>) -> Option<Lookup<'_>> {
-        let ipv6 = flow.destination.is_ipv6();
-        let table = self.tables[usize::from(ipv6)].get(&table)?;
-        for length in &table.lengths {
-            let Some(routes) = table.routes.get(&(*length, mask(flow.destination, *length))) else { continue };
-            let usable = |route: &&Route| flow.output.is_none() || route.interface.as_deref() == flow.output;
-            let Some(best) = routes.iter().find(usable) else { continue };
-            match best.kind {
-                RouteKind::Throw => return None,
-                RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Blackhole => {
-                    return Some(Lookup::Refused(best.kind));
-                }
-                _ => {}
-            }
-            let same = |route: &&Route| {
-                usable(route) && route.metric == best.metric && (route.multipath || std::ptr::eq(*route, best))
-            };
-            let found = if best.multipath { routes.iter().filter(same).collect() } else { vec![best] };
-            return Some(Lookup::Found(found));
-        }
-        None
-    }
-
-    /// RTN_* type of an address, by the local table (`fib … type`, `-m addrtype`). `interface`: only its addresses are
-    /// local. `Err`: not known.
-    pub fn address_type(&self, asked: IpAddr, interface: Option<&str>) -> Result<u8, String> {
-        let special = match asked {
-            IpAddr::V4(asked) if asked.octets()[0] == 0 || asked.is_broadcast() => Some(RTN_BROADCAST),
-            _ if asked.is_multicast() => Some(RTN_MULTICAST),
-            _ => None,
-        };
-        if let Some(kind) = special {
-            return Ok(kind);
-        }
-        let family = usize::from(asked.is_ipv6());
-        if !self.known[family] && self.interfaces.is_empty() {
-            return Err(format!("whether {asked} is an address of this host"));
-        }
-        let flow = Flow { source: asked, destination: asked, input: None, output: None, mark: Some(0) };
-        // Local routes that lead by `lo` (IPv6) belong to the interface that has the address.
-        let owner = |route: &Route| {
-            interface.is_none_or(|name| {
-                route.interface.as_deref() == Some(name) || self.interface_of(asked).is_some_and(|own| own.name == name)
-            })
-        };
-        if let Some(Lookup::Found(routes)) = self.table_lookup(LOCAL, flow) {
-            let kind = match routes[0].kind {
-                RouteKind::Local => RTN_LOCAL,
-                RouteKind::Broadcast => RTN_BROADCAST,
-                RouteKind::Anycast => RTN_ANYCAST,
-                RouteKind::Multicast => RTN_MULTICAST,
-                _ => RTN_UNICAST,
-            };
-            return Ok(if owner(routes[0]) { kind } else { RTN_UNICAST });
-        }
-        let loopback = asked.is_loopback();
-        if loopback || self.is_own(asked) {
-            let own = if loopback { Some(LO) } else { self.interface_of(asked).map(|own| own.name.as_str()) };
-            return Ok(if interface.is_none() || interface == own { RTN_LOCAL } else { RTN_UNICAST });
-        }
-        if !self.known[family] {
-            return Ok(if self.is_broadcast(asked) { RTN_BROADCAST } else { RTN_UNICAST });
-        }
-        if asked.is_ipv6() {
-            // nft_fib6: without a route it is `unreachable`.
-            return match self.lookup(flow) {
-                Lookup::Found(_) => Ok(RTN_UNICAST),
-                Lookup::NotFound | Lookup::Refused(RouteKind::Unreachable) => Ok(RTN_UNREACHABLE),
-                Lookup::Refused(RouteKind::Prohibit) => Ok(RTN_PROHIBIT),
-                Lookup::Refused(_) => Ok(RTN_BLACKHOLE),
-                Lookup::Unknown(what) => Err(what),
-            };
-        }
-        Ok(RTN_UNICAST)
-    }
-
-    /// Last address of a subnet of this host's, for reports without routes.
-    fn is_broadcast(&self, asked: IpAddr) -> bool {
-        asked.is_ipv4()
-            && self.interfaces.values().flat_map(|interface| &interface.addresses).any(|own| {
-                own.address.is_ipv4()
-                    && own.prefix < 31
-                    && mask(own.address, own.prefix) | (u128::from(u32::MAX) >> own.prefix) == number(asked)
-            })
-    }
-
-    /// Whether an answer to `source` may leave by `input` (`fib saddr . iif oif`, `-m rpfilter`).
-    /// `back` is the flow of the answer.
-    pub fn returns_by(&self, back: Flow<'_>, input: &str) -> Result<bool, String> {
-        if input == LO {
-            return Ok(true);
-        }
-        if !self.known[usize::from(back.destination.is_ipv6())] {
-            return Err("the routes, which the report lacks".to_owned());
-        }
-        match self.lookup(back) {
-            Lookup::Found(routes) if routes[0].kind != RouteKind::Unicast => Ok(false),
-            Lookup::Found(routes) => match routes.iter().any(|route| route.interface.as_deref() == Some(input)) {
-                false if routes[0].multipath && routes.len() == 1 => {
-                    Err(format!("all next hops of the route to {}", back.destination))
-                }
-                returns => Ok(returns),
-            },
-            Lookup::Unknown(what) => Err(what),
-            _ => Ok(false),
-        }
-    }
-}
-
-/// Whether a policy rule is about the flow; `None`: not known.
-fn applies(rule: &PolicyRule, flow: Flow<'_>) -> Option<bool> {
-    let mut unknown = false;
-    let mut all = true;
-    let mut condition = |holds: Option<bool>| match holds {
-        Some(holds) => all &= holds,
-        None => unknown = true,
-    };
-    for (selector, asked) in [(&rule.from, flow.source), (&rule.to, flow.destination)] {
-        if let Some(selector) = selector {
-            condition(within(selector, asked));
-        }
-    }
-    if let Some(input) = &rule.iif {
-        condition(Some(flow.input == Some(input)));
-    }
-    if let Some(output) = &rule.oif {
-        condition(Some(flow.output == Some(output)));
-    }
-    if let Some((mark, mask)) = rule.mark {
-        condition(flow.mark.map(|value| value & mask == mark & mask));
-    }
-    for other in &rule.other {
-        if !["unreachable", "prohibit", "blackhole", "nop"].contains(&other.as_str()) {
-            condition(None);
-        }
-    }
-    let holds = match (all, unknown) {
-        (false, _) => Some(false),
-        (true, true) => None,
-        (true, false) => Some(true),
-    };
-    holds.map(|holds| holds != rule.invert)
-}
-
-/// `10.0.0.0/8` or an address contains `asked`; `None`: no such text.
-fn within(selector: &str, asked: IpAddr) -> Option<bool> {
-    if selector == "all" {
-        return Some(true);
-    }
-    let (base, length) = match selector.split_once('/') {
-        Some((base, length)) => (base, length.parse().ok()?),
-        None => (selector, 128),
-    };
-    let base: IpAddr = base.parse().ok()?;
-    let length = if base.is_ipv4() { u8::min(length, 32) } else { length };
-    Some(base.is_ipv4() == asked.is_ipv4() && mask(base, length) == mask(asked, length))
-}
-
-/// The upper `length` bits of an address.
-fn mask(address: IpAddr, length: u8) -> u128 {
-    let width = if address.is_ipv4() { 32 } else { 128 };
-    let drop = u32::from(width - length.min(width));
-    number(address).checked_shr(drop).and_then(|bits| bits.checked_shl(drop)).unwrap_or(0)
 }
 
 /// All addresses of a range, when they are at most `limit`.
@@ -658,12 +439,3 @@ pub const LO: &str = "lo";
 const LOCAL: u32 = 255;
 const MAIN: u32 = 254;
 const DEFAULT: u32 = 253;
-
-const RTN_UNICAST: u8 = 1;
-const RTN_LOCAL: u8 = 2;
-const RTN_BROADCAST: u8 = 3;
-const RTN_ANYCAST: u8 = 4;
-const RTN_MULTICAST: u8 = 5;
-const RTN_BLACKHOLE: u8 = 6;
-const RTN_UNREACHABLE: u8 = 7;
-const RTN_PROHIBIT: u8 = 8;
