@@ -62,7 +62,8 @@ pub enum Reason {
     AcceptedThenReset,
     /// A SYN-ACK came back, and the handshake was left at that.
     SynAck,
-    /// An acknowledgement of something else came back in two rounds (RFC 5961 section 4): the port holds half-open state.
+    /// Acknowledgements of something else came back in two rounds (RFC 5961 section 4): the port seems to hold state of
+    /// other SYNs, and nothing proves that the answers are its own.
     ChallengeAck,
     /// A UDP datagram came back.
     UdpReply,

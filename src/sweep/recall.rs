@@ -33,6 +33,8 @@ pub struct Evidence<'a> {
     pub found_open: &'a [u64],
     /// By round; shorter than `found`, or empty, where none were asked.
     pub canaries: &'a [Canaries],
+    /// Endpoints of living hosts that are unanswered, where that is known: no more than these can be missing.
+    pub unanswered: Option<u64>,
 }
 
 /// Shares of the ports that would answer which are missing: expected, and at most.
@@ -52,7 +54,7 @@ const Z: f64 = 1.96;
 /// The estimate from the numbers of answering ports (SYN-ACK or reset) that each round was the first to find, and the
 /// number of open ports among them, without canaries.
 pub fn estimate(found_per_round: &[u64], open: u64) -> Option<Recall> {
-    judge(&Evidence { found: found_per_round, found_open: &[open], canaries: &[] })
+    judge(&Evidence { found: found_per_round, found_open: &[open], ..Evidence::default() })
 }
 
 /// The estimate. `None` when there is nothing to estimate from: no answers, or one round and no canaries.
@@ -74,10 +76,16 @@ pub fn judge(evidence: &Evidence<'_>) -> Option<Recall> {
     };
     let expected = missing.expected.clamp(0.0, 0.999_999);
     let most = missing.most.clamp(expected, 0.999_999);
-    let expected_missing = open as f64 * expected / (1.0 - expected);
+    let at_most = evidence.unanswered.map_or(f64::INFINITY, |unanswered| unanswered as f64);
+    let expected_missing = (open as f64 * expected / (1.0 - expected)).min(at_most);
     let mean = open as f64 * most / (1.0 - most);
-    let lower = if open == 0 { 1.0 - most } else { open as f64 / (open as f64 + mean.max(poisson_quantile(mean))) };
-    Some(Recall { estimate: 1.0 - expected, lower: lower.min(1.0 - expected), expected_missing })
+    let found = open as f64;
+    let (estimate, lower) = if open == 0 {
+        (1.0 - expected, 1.0 - most)
+    } else {
+        (found / (found + expected_missing), found / (found + mean.max(poisson_quantile(mean)).min(at_most)))
+    };
+    Some(Recall { estimate, lower: lower.min(estimate), expected_missing })
 }
 
 /// Whether another round is worth its packets.
@@ -91,8 +99,11 @@ pub fn wants_another_round(found_per_round: &[u64], open: u64, max_rounds: u32) 
 }
 
 impl Canaries {
-    /// The loss, as if half of one more had been lost: none of ten is no proof of none.
+    /// The loss, as if half of one more had been lost: none of ten is no proof of none. Where all are, the round is worth nothing.
     fn loss(self) -> f64 {
+        if self.answered == 0 && self.asked > 0 {
+            return 1.0;
+        }
         (f64::from(self.asked.saturating_sub(self.answered)) + 0.5) / (f64::from(self.asked) + 1.0)
     }
 
@@ -133,21 +144,18 @@ fn measured(series: &[u64], canaries: &[Canaries]) -> Missing {
         .map(|index| if round(index).asked > 0 { round(index).loss() } else { common.max(0.5) })
         .product();
     let most_later: f64 = rounds.map(|index| round(index).most()).product();
-    // What is left counts as lost by the first round, too; this settles within a few turns.
-    let (mut first, mut left) = (later / total, 0.0);
-    for _ in 0..8 {
-        let share = (first * expected_later).min(0.99);
-        left = total * share / (1.0 - share);
-        first = (later + left) / (total + left);
-    }
-    let expected = (first * expected_later).max(common.powi(series.len() as i32));
-    let first_most = (poisson_upper(later + left) / (total + left)).min(1.0);
-    let by_product = first_most * most_later;
+    // Later rounds found their share of what the first one left; half a port more, as none found is no proof of none.
+    let left = |later: f64, share: f64| later * share / (1.0 - share.min(0.999_999));
+    let by_product = left(later + 0.5, expected_later) / total;
     // The last round alone: it found its share of what was left before it.
     let last = series.len() - 1;
-    let last_most = round(last).most().min(0.999_999);
-    let by_last = poisson_upper(series[last] as f64) * last_most / (1.0 - last_most) / total;
-    Missing { expected, most: by_product.min(by_last / (1.0 + by_last)) }
+    let last_loss = if round(last).asked > 0 { round(last).loss() } else { common.max(0.5) };
+    let by_last = left(series[last] as f64, last_loss) / total;
+    let most_by_product = left(poisson_upper(later), most_later) / total;
+    let most_by_last = left(poisson_upper(series[last] as f64), round(last).most()) / total;
+    // From shares of what was found to shares of all.
+    let share = |ratio: f64| ratio / (1.0 + ratio);
+    Missing { expected: share(by_product.max(by_last)), most: share(most_by_product.min(most_by_last)) }
 }
 
 /// The mean that a count of `count` or less would be too rare for (Wilson and Hilferty's approximation, PNAS 17, 1931).
@@ -227,7 +235,8 @@ mod tests {
     fn one_round_alone_knows_nothing() {
         assert_eq!(estimate(&[100], 10), None);
         let canaries = [Canaries { asked: 100, answered: 80 }];
-        let recall = judge(&Evidence { found: &[100], found_open: &[10], canaries: &canaries }).unwrap();
+        let recall =
+            judge(&Evidence { found: &[100], found_open: &[10], canaries: &canaries, unanswered: None }).unwrap();
         assert!((0.78..0.82).contains(&recall.estimate) && recall.lower < 0.7, "{recall:?}");
     }
 
@@ -238,19 +247,23 @@ mod tests {
         let blind = estimate(&found, 981).unwrap();
         assert!(blind.expected_missing < 0.1, "{blind:?}");
         let canaries = [Canaries::default(), Canaries { asked: 256, answered: 12 }];
-        let recall = judge(&Evidence { found: &found, found_open: &found, canaries: &canaries }).unwrap();
+        let recall =
+            judge(&Evidence { found: &found, found_open: &found, canaries: &canaries, unanswered: None }).unwrap();
         assert!(recall.expected_missing > 5.0 && recall.lower < 980.0 / 1000.0, "{recall:?}");
     }
 
     #[test]
     fn canaries_that_all_answer_make_a_clean_round() {
         let canaries = [Canaries::default(), Canaries { asked: 256, answered: 256 }];
-        let recall = judge(&Evidence { found: &[1024, 0], found_open: &[1024, 0], canaries: &canaries }).unwrap();
+        let recall =
+            judge(&Evidence { found: &[1024, 0], found_open: &[1024, 0], canaries: &canaries, unanswered: None })
+                .unwrap();
         assert!(recall.expected_missing < 0.01 && recall.lower > 0.999, "{recall:?}");
         let few = judge(&Evidence {
             found: &[4, 0],
             found_open: &[4, 0],
             canaries: &[canaries[0], Canaries { asked: 4, answered: 4 }],
+            unanswered: None,
         });
         let few = few.unwrap();
         assert!(few.expected_missing < ENOUGH && few.lower < 0.8, "{few:?}");
@@ -280,7 +293,7 @@ mod tests {
         ) {
             let canaries: Vec<Canaries> =
                 canaries.into_iter().map(|(asked, answered)| Canaries { asked, answered: answered.min(asked) }).collect();
-            for recall in [estimate(&found, open), judge(&Evidence { found: &found, found_open: &found, canaries: &canaries })]
+            for recall in [estimate(&found, open), judge(&Evidence { found: &found, found_open: &found, canaries: &canaries, unanswered: None })]
                 .into_iter()
                 .flatten()
             {

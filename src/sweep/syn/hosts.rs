@@ -18,6 +18,8 @@ pub struct HostRecord {
     pub address: IpAddr,
     /// It answered itself: a router's word about it does not count.
     pub alive: bool,
+    /// Somebody answered in its name without proof: worth asking again.
+    pub hinted: bool,
     /// The round in which it was first heard, and the first in which it was asked.
     pub heard_in: u32,
     pub asked_since: u32,
@@ -60,6 +62,7 @@ impl HostRecord {
         Self {
             address,
             alive: false,
+            hinted: false,
             heard_in: round,
             asked_since: 0,
             rtt: Rtt::default(),

@@ -53,6 +53,8 @@ pub struct Machine<'s> {
     pub(super) found: Vec<u64>,
     pub(super) found_open: Vec<u64>,
     pub(super) recall: Option<Recall>,
+    /// Rounds that asked silent hosts, too.
+    pub(super) silent_asked: Vec<u32>,
     /// Nothing on a living host is left to ask.
     pub(super) complete: bool,
     pub(super) totals: Totals,
@@ -101,6 +103,7 @@ pub(super) struct Totals {
     pub(super) round_sent: u64,
     pub(super) round_answered: u64,
     pub(super) round_drops: u64,
+    pub(super) round_began: Option<Instant>,
     pub(super) drops: u64,
     pub(super) send_failures: u64,
     pub(super) unroutable: u64,
@@ -148,6 +151,7 @@ impl<'s> Machine<'s> {
             found: vec![0],
             found_open: vec![0],
             recall: None,
+            silent_asked: vec![0],
             complete: false,
             totals: Totals::default(),
             dice,

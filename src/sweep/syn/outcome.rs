@@ -8,7 +8,7 @@ use super::hosts::HostRecord;
 use super::machine::Machine;
 use super::receive::TOLD;
 use crate::model::report::{Gap, PortGroup, Recall, Sweep};
-use crate::model::{Endpoint, Evidence, Observation, Place, PortRanges, PortState, Reason, Transport};
+use crate::model::{Endpoint, Observation, Place, PortRanges, PortState, Reason, Transport};
 use crate::sweep::{SweepResult, recall};
 
 /// Open ports of one host, and their share of all that were asked, from which on they are no services.
@@ -25,7 +25,6 @@ impl Machine<'_> {
         };
         let gaps = self.gaps(interrupted);
         let stats = self.stats(now);
-        let challenged = self.challenged();
         let mut improbable = BTreeMap::new();
         let mut groups = Vec::new();
         let mut living = BTreeSet::new();
@@ -45,11 +44,10 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
-            groups.extend(self.silent_group(number, host, silence));
+            groups.extend(self.silent_groups(number, host, silence));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }
         let mut observations = std::mem::take(&mut self.open);
-        observations.extend(challenged);
         for observation in &mut observations {
             let host = self.space.host_of(observation.endpoint.address).and_then(|number| self.hosts.get(&number));
             if let (Some(host), Some(ttl)) = (host, observation.evidence.ttl) {
@@ -80,41 +78,34 @@ impl Machine<'_> {
         }
     }
 
-    /// The ports of a living host that never answered.
-    fn silent_group(&self, number: u64, host: &HostRecord, (state, reason): (PortState, Reason)) -> Option<PortGroup> {
-        let provisional: Vec<PortRanges> =
+    /// The ports of a living host that never answered, and those whose answers prove nothing.
+    fn silent_groups(&self, number: u64, host: &HostRecord, silence: (PortState, Reason)) -> Vec<PortGroup> {
+        let known: Vec<PortRanges> =
             host.folded.groups(host.address, Transport::Tcp).filter_map(|group| group.ports.parse().ok()).collect();
-        let silent = (0..self.ports).zip(self.asked_ports.iter()).filter(|(position, port)| {
+        let (mut silent, mut challenged) = (Vec::new(), Vec::new());
+        for (position, port) in self.asked_ports.iter().enumerate() {
             // At most 65,536 ports.
-            let place = Place { host: number, port: *position as u16 };
-            !self.answered.contains(self.number(place))
-                && self.space.owns(place)
-                && !self.unproven.get(&place).is_some_and(|rounds| is_challenged(*rounds))
-                && !provisional.iter().any(|ports| ports.contains(*port))
-        });
-        let silent = PortRanges::from_ports(silent.map(|(_, port)| port));
-        (!silent.is_empty()).then(|| PortGroup {
+            let place = Place { host: number, port: position as u16 };
+            let is_told = self.answered.contains(self.number(place)) || known.iter().any(|ports| ports.contains(port));
+            if is_told || !self.space.owns(place) {
+                continue;
+            }
+            let is_challenged = self.unproven.get(&place).is_some_and(|rounds| rounds.count_ones() >= 2);
+            if is_challenged { challenged.push(port) } else { silent.push(port) }
+        }
+        let group = |ports: Vec<u16>, (state, reason)| PortGroup {
             address: host.address,
             transport: Transport::Tcp,
             state,
             reason,
             offender: None,
-            ports: silent.to_string(),
+            ports: PortRanges::from_ports(ports).to_string(),
             seen_from: Vec::new(),
-        })
-    }
-
-    /// Endpoints that answered in several rounds with an acknowledgement of something else, and never better.
-    fn challenged(&self) -> Vec<Observation> {
-        let unanswered = |place: &Place| !self.answered.contains(self.number(*place));
-        let settled = self.unproven.iter().filter(|(place, rounds)| is_challenged(**rounds) && unanswered(place));
-        settled
-            .map(|(place, _)| Observation {
-                endpoint: self.space.endpoint_at(*place),
-                state: PortState::Open,
-                reason: Reason::ChallengeAck,
-                evidence: Evidence::default(),
-            })
+        };
+        [(silent, silence), (challenged, (PortState::Unknown, Reason::ChallengeAck))]
+            .into_iter()
+            .filter(|(ports, _)| !ports.is_empty())
+            .map(|(ports, state)| group(ports, state))
             .collect()
     }
 
@@ -169,11 +160,6 @@ impl Machine<'_> {
         }));
         gaps
     }
-}
-
-/// In two rounds at least.
-const fn is_challenged(rounds: u16) -> bool {
-    rounds.count_ones() >= 2
 }
 
 /// Keeps the first open ports of an address that accepts everything, and folds the rest.

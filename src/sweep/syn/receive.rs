@@ -202,9 +202,7 @@ impl Machine<'_> {
         }
         if self.unproven.len() < MOST_UNPROVEN || self.unproven.contains_key(&answer.place) {
             *self.unproven.entry(answer.place).or_default() |= 1 << (answer.ask % 16);
-            let round = self.round;
-            let host = host(&mut self.hosts, answer, round);
-            host.alive = true;
+            host(&mut self.hosts, answer, self.round).hinted = true;
         }
     }
 

@@ -38,6 +38,17 @@ struct Window {
     lost: u32,
 }
 
+/// A round as the rate sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundSpeed {
+    pub sent: u64,
+    /// From the first probe to the last.
+    pub elapsed: Duration,
+    /// Canaries, and those of them that were lost.
+    pub asked: u32,
+    pub lost: u32,
+}
+
 /// A stand-in for no limit.
 const UNLIMITED: f64 = 1e9;
 /// Never slower than this: a sweep that stands still finds nothing at all.
@@ -115,6 +126,22 @@ impl Speed {
         }
         let loss = f64::from(self.window.lost) / f64::from(self.window.asked);
         (self.window.asked, self.window.lost) = (0, 0);
+        self.judge(loss, 0.5, now);
+    }
+
+    /// A round is over, in which so many of the canaries that were asked were lost: rounds may be shorter than windows.
+    pub fn round_over(&mut self, round: &RoundSpeed, now: Instant) {
+        if round.sent > 0 && round.elapsed > Duration::ZERO {
+            self.achieved = round.sent as f64 / round.elapsed.as_secs_f64();
+        }
+        if round.elapsed < WINDOW && round.asked >= ENOUGH / 2 {
+            let loss = f64::from(round.lost) / f64::from(round.asked);
+            // What came through is what the way takes.
+            self.judge(loss, (1.0 - loss).clamp(0.02, 0.5), now);
+        }
+    }
+
+    fn judge(&mut self, loss: f64, factor: f64, now: Instant) {
         match self.trial.take() {
             // Half the rate would double the share that comes through, or end the loss, if the rate was its cause.
             Some(trial) if loss > trial.loss_before * 0.6 && 1.0 - loss < 1.4 * (1.0 - trial.loss_before) => {
@@ -124,7 +151,7 @@ impl Speed {
             Some(_) => {}
             None if loss > self.baseline + SUSPICIOUS => {
                 let rate_before = self.rate;
-                self.slow_down(0.5, now);
+                self.slow_down(factor, now);
                 self.trial = Some(Trial { rate_before, loss_before: loss });
             }
             None => {
