@@ -91,7 +91,7 @@ fn bind_both(port: u16) -> io::Result<Option<Vec<Socket>>> {
     Ok(Some(sockets))
 }
 
-/// `32768	60999`.
+/// Two numbers with white space between them: `32768 60999`.
 fn ephemeral_range(text: &str) -> RangeInclusive<u16> {
     let mut numbers = text.split_whitespace().filter_map(|number| number.parse().ok());
     match (numbers.next(), numbers.next()) {
