@@ -1,4 +1,7 @@
-//! Thin system seams: own addresses and routes, descriptor limits, neighbour table.
+//! Thin system seams: own addresses and routes, raw links, namespaces, descriptor limits, neighbour table.
+//!
+//! For the raw sweep: [`link`] (frames out, packets in), [`ways`] (how destinations are reached), [`source_ports`] that are
+//! held meanwhile; [`handover`] of sockets to a process that is [confined](confine).
 
 pub mod addresses;
 pub mod confine;
