@@ -13,16 +13,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("host", &["model", "net"]),
     ("main", EVERYTHING),
     ("model", &[]),
-    ("net", &["model"]),
+    ("net", &["model", "wire"]),
     ("probe", &["model", "net"]),
     ("report", &["model"]),
     ("run", EVERYTHING),
-    ("sweep", &["model", "net"]),
+    ("sweep", &["model", "net", "wire"]),
     ("targets", &["model", "net"]),
+    ("wire", &["model"]),
 ];
 
 const EVERYTHING: &[&str] =
-    &["cli", "correlate", "firewall", "host", "model", "net", "probe", "report", "run", "sweep", "targets"];
+    &["cli", "correlate", "firewall", "host", "model", "net", "probe", "report", "run", "sweep", "targets", "wire"];
 
 /// Lines that `main.rs` may have: it parses, runs and exits.
 const MAIN_LINES: usize = 40;

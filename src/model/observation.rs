@@ -60,6 +60,11 @@ pub enum Reason {
     Accepted,
     /// TCP handshake completed and the peer reset or closed at once, before a byte was sent.
     AcceptedThenReset,
+    /// A SYN-ACK came back, and the handshake was left at that.
+    SynAck,
+    /// Acknowledgements of something else came back in two rounds (RFC 5961 section 4): the port seems to hold state of
+    /// other SYNs, and nothing proves that the answers are its own.
+    ChallengeAck,
     /// A UDP datagram came back.
     UdpReply,
     /// TCP reset in answer to the SYN, no ICMP error queued.
@@ -105,6 +110,8 @@ impl Reason {
         match self {
             Self::Accepted => "accepted",
             Self::AcceptedThenReset => "accepted-then-reset",
+            Self::SynAck => "syn-ack",
+            Self::ChallengeAck => "challenge-ack",
             Self::UdpReply => "udp-reply",
             Self::Refused => "refused",
             Self::IcmpNetUnreachable => "icmp-net-unreachable",
@@ -137,6 +144,16 @@ pub struct Evidence {
     /// IP TTL or hop limit of the answer; known to a raw sweep only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
+    /// How many hops further away than the nearest answer of the same address: 1 betrays a port that is forwarded, as a
+    /// rule into a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u8>,
+    /// TCP window of the SYN-ACK, unscaled; a SYN proxy or tarpit says 0 as a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u16>,
+    /// TCP options of the SYN-ACK in their order: `mss 1460,sack,ts,nop,ws 7`; empty when it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
     /// Who sent the ICMP error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -149,6 +166,28 @@ pub struct Evidence {
     /// How many times this endpoint was asked before it answered or was given up; 1 is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<u8>,
+}
+
+/// What an address said on ports that nobody uses, asked because others of its ports are open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Improbable {
+    /// The ports, ascending.
+    pub ports: Vec<u16>,
+    /// How many of them are open, and how many refused.
+    pub open: u8,
+    pub closed: u8,
+    /// TCP window and options of the last SYN-ACK, as in [`Evidence`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+}
+
+impl Improbable {
+    /// Whether something in front of the host, or the host itself, accepts whatever it is asked.
+    pub const fn accepts_everything(&self) -> bool {
+        self.open >= 2 && self.closed == 0
+    }
 }
 
 /// Type and code of an ICMP or ICMPv6 error.

@@ -5,7 +5,7 @@
 //! ports by ICMP six times at once and then once a second (icmp(7), icmp_ratelimit), so that the pace per host is slow.
 #![expect(clippy::disallowed_methods, reason = "the UDP sweep is a driver: it asks the clock")]
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -330,7 +330,16 @@ impl<'a> Sweeper<'a> {
             dropped_replies: 0,
             recall: None,
         };
-        SweepResult { observations, groups, living, stats, gaps, interrupted }
+        SweepResult {
+            observations,
+            groups,
+            living,
+            macs: BTreeMap::new(),
+            improbable: BTreeMap::new(),
+            stats,
+            gaps,
+            interrupted,
+        }
     }
 }
 

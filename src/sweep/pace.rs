@@ -15,8 +15,15 @@ impl Pace {
     /// `rate` in probes per second; at least a thousandth.
     pub fn new(rate: f64, now: Instant) -> Self {
         let rate = rate.max(0.001);
-        let burst = (rate / 50.0).max(1.0);
+        let burst = burst_of(rate);
         Self { rate, burst, tokens: burst, last: now }
+    }
+
+    /// Changes the rate from the last take on.
+    pub fn set_rate(&mut self, rate: f64) {
+        self.rate = rate.max(0.001);
+        self.burst = burst_of(self.rate);
+        self.tokens = self.tokens.min(self.burst);
     }
 
     /// How many probes may leave at `now`, at most `wanted`; they count as sent.
@@ -39,6 +46,10 @@ impl Pace {
     pub fn wait(&self) -> Duration {
         Duration::from_secs_f64(((1.0 - self.tokens) / self.rate).clamp(0.0, 1.0))
     }
+}
+
+fn burst_of(rate: f64) -> f64 {
+    (rate / 50.0).max(1.0)
 }
 
 #[cfg(test)]

@@ -47,6 +47,30 @@ impl PortSet {
         }
     }
 
+    /// Takes `port` out; whether it was in.
+    pub fn remove(&mut self, port: u16) -> bool {
+        match self {
+            Self::Sparse(ports) => ports.binary_search(&port).map(|place| ports.remove(place)).is_ok(),
+            Self::Dense(bits) => {
+                let word = &mut bits[usize::from(port >> 6)];
+                let before = *word;
+                *word &= !(1 << (port & 63));
+                *word != before
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sparse(ports) => ports.len(),
+            Self::Dense(bits) => bits.iter().map(|word| word.count_ones() as usize).sum(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn contains(&self, port: u16) -> bool {
         match self {
             Self::Sparse(ports) => ports.binary_search(&port).is_ok(),
@@ -71,15 +95,56 @@ pub struct HostTally {
     pub rtt: Rtt,
     /// Ports that are settled: they answered, whatever they said.
     pub answered: PortSet,
-    folded: Vec<(Fold, PortSet)>,
+    pub folded: Folded,
 }
 
 /// What ports must share to be folded into one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fold {
-    state: PortState,
-    reason: Reason,
-    offender: Option<IpAddr>,
+pub struct Fold {
+    pub state: PortState,
+    pub reason: Reason,
+    pub offender: Option<IpAddr>,
+}
+
+/// Ports of one address by what they have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Folded {
+    groups: Vec<(Fold, PortSet)>,
+}
+
+impl Folded {
+    pub fn add(&mut self, fold: Fold, port: u16) {
+        match self.groups.iter_mut().find(|(known, _)| *known == fold) {
+            Some((_, ports)) => {
+                ports.insert(port);
+            }
+            None => {
+                let mut ports = PortSet::default();
+                ports.insert(port);
+                self.groups.push((fold, ports));
+            }
+        }
+    }
+
+    /// Takes a port out of all groups: something better is known of it.
+    pub fn remove(&mut self, port: u16) {
+        for (_, ports) in &mut self.groups {
+            ports.remove(port);
+        }
+        self.groups.retain(|(_, ports)| !ports.is_empty());
+    }
+
+    pub fn groups(&self, address: IpAddr, transport: Transport) -> impl Iterator<Item = PortGroup> + '_ {
+        self.groups.iter().map(move |(fold, ports)| PortGroup {
+            address,
+            transport,
+            state: fold.state,
+            reason: fold.reason,
+            offender: fold.offender,
+            ports: PortRanges::from_ports(ports.iter()).to_string(),
+            seen_from: Vec::new(),
+        })
+    }
 }
 
 /// All hosts that answered, and the open endpoints among theirs.
@@ -126,17 +191,7 @@ impl Tally {
         }
         let fold =
             Fold { state: observation.state, reason: observation.reason, offender: observation.evidence.offender };
-        let port = observation.endpoint.port;
-        match host.folded.iter_mut().find(|(known, _)| *known == fold) {
-            Some((_, ports)) => {
-                ports.insert(port);
-            }
-            None => {
-                let mut ports = PortSet::default();
-                ports.insert(port);
-                host.folded.push((fold, ports));
-            }
-        }
+        host.folded.add(fold, observation.endpoint.port);
         true
     }
 
@@ -156,17 +211,7 @@ impl Tally {
     ) -> Vec<PortGroup> {
         let mut groups = Vec::new();
         for (&address, host) in &self.hosts {
-            for (fold, ports) in &host.folded {
-                groups.push(PortGroup {
-                    address,
-                    transport,
-                    state: fold.state,
-                    reason: fold.reason,
-                    offender: fold.offender,
-                    ports: PortRanges::from_ports(ports.iter()).to_string(),
-                    seen_from: Vec::new(),
-                });
-            }
+            groups.extend(host.folded.groups(address, transport));
             let silent = PortRanges::from_ports(asked(address).iter().filter(|port| !host.answered.contains(*port)));
             if !silent.is_empty() {
                 let (state, reason) = silence;
@@ -219,8 +264,12 @@ mod tests {
             let mut set = PortSet::default();
             let mut model = std::collections::BTreeSet::new();
             for port in ports {
+                if port % 3 == 0 {
+                    proptest::prop_assert_eq!(set.remove(port / 3), model.remove(&(port / 3)));
+                }
                 proptest::prop_assert_eq!(set.insert(port), model.insert(port));
             }
+            proptest::prop_assert_eq!(set.len(), model.len());
             proptest::prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
         }
     }

@@ -49,6 +49,21 @@ impl Order {
         }
     }
 
+    /// The position at which `value` comes: the inverse of [`at`](Self::at).
+    ///
+    /// # Panics
+    /// When `value` is not below `len`.
+    pub fn position(&self, value: u64) -> u64 {
+        assert!(value < self.len, "{value} is outside an order of {}", self.len);
+        let mut position = value;
+        loop {
+            position = self.undo(position);
+            if position < self.len {
+                return position;
+            }
+        }
+    }
+
     /// Permutes the numbers of `left_bits + right_bits` bits: each round replaces one half by itself XOR a function of
     /// the other, which can be undone.
     fn permute(&self, value: u64) -> u64 {
@@ -58,6 +73,18 @@ impl Order {
         for pair in self.keys.chunks_exact(2) {
             left ^= scramble(right, pair[0]) & left_mask;
             right ^= scramble(left, pair[1]) & right_mask;
+        }
+        (left << self.right_bits) | right
+    }
+
+    /// Undoes [`permute`](Self::permute), round by round.
+    fn undo(&self, value: u64) -> u64 {
+        let (left_mask, right_mask) = (mask(self.left_bits), mask(self.right_bits));
+        let mut left = value >> self.right_bits;
+        let mut right = value & right_mask;
+        for pair in self.keys.chunks_exact(2).rev() {
+            right ^= scramble(left, pair[1]) & right_mask;
+            left ^= scramble(right, pair[0]) & left_mask;
         }
         (left << self.right_bits) | right
     }
@@ -100,6 +127,7 @@ mod tests {
         for index in 0..len {
             let value = usize::try_from(order.at(index)).unwrap();
             assert!(!std::mem::replace(&mut seen[value], true), "{value} comes twice in an order of {len}");
+            assert_eq!(order.position(value as u64), index, "of {value} in an order of {len}");
         }
         // len distinct values below len: every one was met.
     }
@@ -130,6 +158,7 @@ mod tests {
                 for index in start..start + 20_000 {
                     let value = order.at(index);
                     assert!(value < len);
+                    assert_eq!(order.position(value), index);
                     assert!(seen.insert(value), "{value} comes twice in an order of {len}");
                 }
             }

@@ -70,6 +70,15 @@ impl TargetSet {
         (offset <= last - first).then(|| address(first + offset, is_v4))
     }
 
+    /// The index at which [`nth`](Self::nth) finds `address`; `None` when it is not in the set.
+    pub fn index_of(&self, address: IpAddr) -> Option<u128> {
+        let (ranges, first_range) = if address.is_ipv4() { (&self.v4, 0) } else { (&self.v6, self.v4.len()) };
+        let number = number(address);
+        let at = ranges.partition_point(|&(first, _)| first <= number).checked_sub(1)?;
+        let (first, last) = ranges[at];
+        (number <= last).then(|| self.before[first_range + at] + (number - first))
+    }
+
     /// The ranges, first and last address inclusive.
     pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
         let v4 = self.v4.iter().map(|&(first, last)| (address(first, true), address(last, true)));
@@ -250,6 +259,7 @@ mod tests {
             prop_assert_eq!(set.len(), expected.len() as u128);
             for (index, address) in expected.iter().enumerate() {
                 prop_assert_eq!(set.nth(index as u128), Some(*address));
+                prop_assert_eq!(set.index_of(*address), Some(index as u128));
                 prop_assert!(set.contains(*address));
             }
             prop_assert_eq!(set.nth(expected.len() as u128), None);

@@ -1,0 +1,165 @@
+//! Canaries: endpoints that are known to answer are asked once more, on a port of ours that they have not seen. How many
+//! stay silent is the loss, measured while the sweep runs. Pure.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::number::Dice;
+use crate::model::Place;
+use crate::sweep::recall::Canaries as Count;
+
+/// The canaries of a sweep.
+#[derive(Clone, Debug)]
+pub struct Canaries {
+    dice: Dice,
+    /// A fair sample of all that answered, and how many it was taken from.
+    sample: Vec<Place>,
+    seen: u64,
+    /// What answered lately: for the first round, when nothing else is known.
+    fresh: VecDeque<Place>,
+    /// To be sent this round.
+    queue: Vec<Place>,
+    /// Probes between two canaries, and since the last one.
+    interval: u64,
+    since: u64,
+    /// Sent and not yet answered, by place and port of ours.
+    pending: HashMap<(Place, u8), Instant>,
+    /// In the order of sending, until judged.
+    order: VecDeque<(Instant, Place, u8)>,
+    counts: Vec<Count>,
+}
+
+/// Kept of all that answered.
+const SAMPLE: usize = 4096;
+/// Canaries of one round at most, and as many as a bound worth telling takes.
+const MOST: usize = 2048;
+const WANTED: usize = 256;
+/// The first round's are one among this many probes.
+const FIRST_INTERVAL: u64 = 256;
+const FRESH: usize = 256;
+
+impl Canaries {
+    pub fn new(dice: Dice) -> Self {
+        Self {
+            dice,
+            sample: Vec::new(),
+            seen: 0,
+            fresh: VecDeque::with_capacity(FRESH),
+            queue: Vec::new(),
+            interval: FIRST_INTERVAL,
+            since: 0,
+            pending: HashMap::new(),
+            order: VecDeque::new(),
+            counts: vec![Count::default()],
+        }
+    }
+
+    /// An endpoint answered for the first time.
+    pub fn learn(&mut self, place: Place) {
+        self.seen += 1;
+        if self.sample.len() < SAMPLE {
+            self.sample.push(place);
+        } else {
+            // Below the sample's size, when it is.
+            let at = self.dice.below(self.seen);
+            if at < SAMPLE as u64 {
+                self.sample[at as usize] = place;
+            }
+        }
+        if self.counts.len() == 1 {
+            if self.fresh.len() == FRESH {
+                self.fresh.pop_front();
+            }
+            self.fresh.push_back(place);
+        }
+    }
+
+    /// Begins a later round of about `probes` probes. `of_hosts` has one answering endpoint of each host, so that every
+    /// host's way is tried.
+    pub fn begin_round(&mut self, of_hosts: impl Iterator<Item = Place>, probes: u64) {
+        self.fresh.clear();
+        self.counts.push(Count::default());
+        let mut hosts: Vec<Place> = of_hosts.collect();
+        self.shuffle(&mut hosts);
+        hosts.truncate(MOST / 2);
+        let share = usize::try_from(probes / 50).unwrap_or(MOST).clamp(WANTED, MOST);
+        let mut chosen: HashSet<Place> = hosts.iter().copied().collect();
+        let mut sample = self.sample.clone();
+        self.shuffle(&mut sample);
+        let more = sample.into_iter().filter(|place| chosen.insert(*place));
+        let wanted = share.saturating_sub(hosts.len());
+        hosts.extend(more.take(wanted));
+        self.shuffle(&mut hosts);
+        self.interval = (probes / (hosts.len() as u64).max(1)).max(1);
+        self.since = 0;
+        self.queue = hosts;
+    }
+
+    fn shuffle(&mut self, places: &mut [Place]) {
+        for last in (1..places.len()).rev() {
+            // At most `last`, which is an index.
+            places.swap(last, self.dice.below(last as u64 + 1) as usize);
+        }
+    }
+
+    /// A probe was sent: whether it is time for a canary.
+    pub const fn is_due(&mut self) -> bool {
+        self.since += 1;
+        self.since >= self.interval
+    }
+
+    /// The next canary.
+    pub fn take(&mut self) -> Option<Place> {
+        self.since = 0;
+        if self.counts.len() == 1 { self.fresh.pop_front() } else { self.queue.pop() }
+    }
+
+    /// A canary that was taken was sent from our port number `ask`.
+    pub fn sent(&mut self, place: Place, ask: u8, now: Instant) {
+        self.pending.insert((place, ask), now);
+        self.order.push_back((now, place, ask));
+        if let Some(count) = self.counts.last_mut() {
+            count.asked += 1;
+        }
+    }
+
+    /// An answer to what has answered before: when it was sent, if it was one of these.
+    pub fn answered(&mut self, place: Place, ask: u8) -> Option<Instant> {
+        let sent = self.pending.remove(&(place, ask))?;
+        if let Some(count) = self.counts.last_mut() {
+            count.answered += 1;
+        }
+        Some(sent)
+    }
+
+    /// Judges those that are older than `patience`: `lost` is told when each of the silent ones was sent.
+    pub fn expire(&mut self, now: Instant, patience: Duration, mut lost: impl FnMut(Instant)) {
+        while let Some(&(sent, place, ask)) = self.order.front() {
+            if now.saturating_duration_since(sent) < patience {
+                break;
+            }
+            self.order.pop_front();
+            // Those that are silent stay pending: late answers count for recall, not for the rate.
+            if self.pending.contains_key(&(place, ask)) {
+                lost(sent);
+            }
+        }
+    }
+
+    /// Whether nothing is waited for any more.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty() || self.order.is_empty()
+    }
+
+    /// The round is over: what has not answered is lost.
+    pub fn end_round(&mut self) {
+        self.pending.clear();
+        self.order.clear();
+        self.queue.clear();
+    }
+
+    /// By round, the first one first.
+    pub fn counts(&self) -> &[Count] {
+        &self.counts
+    }
+}

@@ -1,0 +1,198 @@
+//! What a sweep came to, in the form that every engine's sweep has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::hosts::HostRecord;
+use super::machine::Machine;
+use super::receive::TOLD;
+use crate::model::report::{Gap, PortGroup, Recall, Sweep};
+use crate::model::{Endpoint, Observation, Place, PortRanges, PortState, Reason, Transport};
+use crate::sweep::{SweepResult, recall};
+
+/// Open ports of one host, and their share of all that were asked, from which on they are no services.
+const FLOOD: usize = 1024;
+
+impl Machine<'_> {
+    /// Sums up. `interrupted`: not everything was asked.
+    pub fn finish(mut self, now: Instant, interrupted: bool) -> SweepResult {
+        let interrupted = interrupted || self.phase != super::machine::Phase::Done;
+        self.recall = if self.complete && !self.found.iter().all(|found| *found == 0) {
+            Some(Recall { estimate: 1.0, lower: 1.0, expected_missing: 0.0 })
+        } else {
+            self.judged()
+        };
+        let gaps = self.gaps(interrupted);
+        let stats = self.stats(now);
+        let mut improbable = BTreeMap::new();
+        let mut groups = Vec::new();
+        let mut living = BTreeSet::new();
+        let silence = if interrupted {
+            (PortState::Unknown, Reason::Interrupted)
+        } else {
+            (PortState::Filtered, Reason::NoAnswer)
+        };
+        for (&number, host) in &self.hosts {
+            groups.extend(
+                // A router's word that it cannot reach a host leaves the host silent.
+                host.folded
+                    .groups(host.address, Transport::Tcp)
+                    .filter(|group| host.alive || group.state != PortState::Unreachable),
+            );
+            if !host.alive {
+                continue;
+            }
+            living.insert(host.address);
+            groups.extend(self.silent_groups(number, host, silence));
+            improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
+        }
+        let mut observations = std::mem::take(&mut self.open);
+        for observation in &mut observations {
+            let host = self.space.host_of(observation.endpoint.address).and_then(|number| self.hosts.get(&number));
+            if let (Some(host), Some(ttl)) = (host, observation.evidence.ttl) {
+                observation.evidence.behind = host.behind(ttl);
+            }
+        }
+        observations.sort_by_key(|observation| observation.endpoint);
+        let floods = self.floods(&improbable);
+        fold_floods(&floods, &mut observations, &mut groups);
+        groups.sort_by(|a, b| {
+            (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
+        });
+        SweepResult { observations, groups, living, macs: BTreeMap::new(), improbable, stats, gaps, interrupted }
+    }
+
+    fn stats(&self, now: Instant) -> Sweep {
+        let until = self.totals.last_sent.unwrap_or(now);
+        let elapsed = self.totals.began.map_or(Duration::ZERO, |began| until.saturating_duration_since(began));
+        Sweep {
+            engine: "syn".to_owned(),
+            transmit: String::new(),
+            probes_sent: self.totals.sent,
+            replies: self.totals.replies,
+            rounds: u32::try_from(self.found.len()).unwrap_or(u32::MAX),
+            packets_per_second: self.totals.sent as f64 / elapsed.max(Duration::from_millis(1)).as_secs_f64(),
+            dropped_replies: self.totals.drops,
+            recall: self.recall,
+        }
+    }
+
+    /// The ports of a living host that never answered, and those whose answers prove nothing.
+    fn silent_groups(&self, number: u64, host: &HostRecord, silence: (PortState, Reason)) -> Vec<PortGroup> {
+        let known: Vec<PortRanges> =
+            host.folded.groups(host.address, Transport::Tcp).filter_map(|group| group.ports.parse().ok()).collect();
+        let (mut silent, mut challenged) = (Vec::new(), Vec::new());
+        for (position, port) in self.asked_ports.iter().enumerate() {
+            // At most 65,536 ports.
+            let place = Place { host: number, port: position as u16 };
+            let is_told = self.answered.contains(self.number(place)) || known.iter().any(|ports| ports.contains(port));
+            if is_told || !self.space.owns(place) {
+                continue;
+            }
+            let is_challenged = self.unproven.get(&place).is_some_and(|rounds| rounds.count_ones() >= 2);
+            if is_challenged { challenged.push(port) } else { silent.push(port) }
+        }
+        let group = |ports: Vec<u16>, (state, reason)| PortGroup {
+            address: host.address,
+            transport: Transport::Tcp,
+            state,
+            reason,
+            offender: None,
+            ports: PortRanges::from_ports(ports).to_string(),
+            seen_from: Vec::new(),
+        };
+        [(silent, silence), (challenged, (PortState::Unknown, Reason::ChallengeAck))]
+            .into_iter()
+            .filter(|(ports, _)| !ports.is_empty())
+            .map(|(ports, state)| group(ports, state))
+            .collect()
+    }
+
+    /// Addresses that accept whatever they are asked.
+    fn floods(&self, improbable: &BTreeMap<IpAddr, crate::model::Improbable>) -> BTreeSet<IpAddr> {
+        let by_controls = improbable.iter().filter(|(_, is)| is.accepts_everything()).map(|(address, _)| *address);
+        let by_number =
+            self.hosts.values().filter(|host| host.open.len() >= FLOOD && host.open.len() as u64 * 2 >= self.ports);
+        by_controls.chain(by_number.map(|host| host.address)).collect()
+    }
+
+    fn gaps(&self, interrupted: bool) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        let rounds = self.found.len();
+        if let Some(recall) = self.recall.filter(|_| !interrupted) {
+            let short = self.settings.recall.filter(|wanted| recall.lower < *wanted);
+            if let Some(wanted) = short {
+                gaps.push(Gap {
+                    what: format!("a recall of {wanted} is not assured: at least {:.4} is", recall.lower),
+                    cause: format!("answers were lost in all of {rounds} rounds"),
+                    settled_by: "a lower --rate, or another run".to_owned(),
+                    incomplete: true,
+                });
+            } else if self.settings.recall.is_none() && recall.expected_missing >= recall::ENOUGH {
+                gaps.push(Gap {
+                    what: format!("about {:.1} open TCP ports are expected to be missing", recall.expected_missing),
+                    cause: format!("answers were lost in all of {rounds} rounds"),
+                    settled_by: "a lower --rate, or another run".to_owned(),
+                    incomplete: true,
+                });
+            }
+        }
+        if self.totals.round_drops > 0 {
+            gaps.push(Gap {
+                what: format!("{} packets of the last round may have been answers", self.totals.round_drops),
+                cause: "this machine did not fetch them in time and its kernel dropped them".to_owned(),
+                settled_by: "a lower --rate".to_owned(),
+                incomplete: true,
+            });
+        }
+        let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
+        let unsent = [
+            (self.totals.unroutable, "this machine has no route there", "a route, or a vantage that has one"),
+            (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
+            (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
+        ];
+        gaps.extend(unsent.into_iter().filter(|(count, ..)| *count > 0).map(|(count, cause, settled_by)| Gap {
+            what: format!("{count} endpoints were not asked{example}"),
+            cause: cause.to_owned(),
+            settled_by: settled_by.to_owned(),
+            incomplete: true,
+        }));
+        gaps
+    }
+}
+
+/// Keeps the first open ports of an address that accepts everything, and folds the rest.
+fn fold_floods(floods: &BTreeSet<IpAddr>, observations: &mut Vec<Observation>, groups: &mut Vec<PortGroup>) {
+    for &address in floods {
+        let mut kept = 0;
+        let mut folded = Vec::new();
+        observations.retain(|observation| {
+            if observation.endpoint.address != address {
+                return true;
+            }
+            kept += 1;
+            if kept > TOLD {
+                folded.push(observation.endpoint.port);
+            }
+            kept <= TOLD
+        });
+        let is_same = |group: &&mut PortGroup| group.address == address && group.state == PortState::Open;
+        match groups.iter_mut().find(is_same) {
+            Some(group) => {
+                let known: PortRanges = group.ports.parse().unwrap_or_default();
+                group.ports = known.union(&PortRanges::from_ports(folded)).to_string();
+            }
+            None if folded.is_empty() => {}
+            None => groups.push(PortGroup {
+                address,
+                transport: Transport::Tcp,
+                state: PortState::Open,
+                reason: Reason::SynAck,
+                offender: None,
+                ports: PortRanges::from_ports(folded).to_string(),
+                seen_from: Vec::new(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Rounds and their waves: who is asked next, and whether anybody is.
+
+use std::time::Instant;
+
+use super::hosts::{Control, HostRecord};
+use super::machine::{Machine, Phase, Wave};
+use super::speed::RoundSpeed;
+use crate::model::{Endpoint, Place, ProbeSpace};
+use crate::sweep::recall;
+
+/// Silent hosts are asked again while their endpoints are no more than these.
+const RECHECK_SILENT: u64 = 1 << 20;
+/// Without a second round there is no way to know what the first one lost.
+const LEAST_ROUNDS: u32 = 2;
+
+impl Machine<'_> {
+    /// Begins to ask: everybody, or, where all targets are on the link, those that were found.
+    pub(super) fn first_wave(&mut self, now: Instant) {
+        let found = self.neighbours.begin_wave();
+        let narrowed = self.all_on_link.then(|| self.space.among(found));
+        self.begin_wave(narrowed, now);
+    }
+
+    /// Asks the neighbours that were found since the last wave began.
+    pub(super) fn late_wave(&mut self, now: Instant) {
+        let found = self.neighbours.begin_wave();
+        if self.round > 0 {
+            // They count from their own first round on.
+            for host in &found {
+                if let Some(record) = self.hosts.get_mut(host) {
+                    record.asked_since = self.round;
+                }
+            }
+        }
+        let narrowed = self.space.among(found);
+        self.begin_wave(Some(narrowed), now);
+    }
+
+    fn begin_wave(&mut self, narrowed: Option<Box<dyn ProbeSpace>>, now: Instant) {
+        let space = narrowed.as_deref().unwrap_or(self.space);
+        self.wave = Wave { len: space.len(), pass: space.pass().max(1), began: Some(now), ..Wave::default() };
+        self.wave.space = narrowed;
+        self.phase = Phase::Asking;
+        self.totals.round_began.get_or_insert(now);
+    }
+
+    /// The round has settled: sums it up and begins another one, if that is worth it.
+    pub(super) fn end_round(&mut self, now: Instant) {
+        self.canaries.end_round();
+        let count = self.canaries.counts().last().copied().unwrap_or_default();
+        let elapsed = self
+            .totals
+            .last_sent
+            .zip(self.totals.round_began)
+            .map(|(last, began)| last.saturating_duration_since(began));
+        let round = RoundSpeed {
+            sent: self.totals.round_sent,
+            elapsed: elapsed.unwrap_or_default(),
+            asked: count.asked,
+            lost: count.asked.saturating_sub(count.answered),
+        };
+        self.speed.round_over(&round, now);
+        if self.round > 0 && self.totals.round_sent == 0 {
+            // Everything on living hosts has answered.
+            self.complete = true;
+            self.found.pop();
+            self.found_open.pop();
+            self.phase = Phase::Done;
+            return;
+        }
+        self.recall = self.judged();
+        let next = self.round + 1;
+        if next >= self.max_rounds() || !self.wants_another() {
+            self.phase = Phase::Done;
+            return;
+        }
+        let hosts = self.hosts_to_ask();
+        if hosts.is_empty() {
+            self.phase = Phase::Done;
+            return;
+        }
+        self.begin_round(next, hosts, now);
+    }
+
+    /// Recall as the rounds until now tell it.
+    pub(super) fn judged(&self) -> Option<crate::model::report::Recall> {
+        let living = self.hosts.values().filter(|host| host.alive);
+        // A shard's share of a host is not known; all of it is no less.
+        let unanswered = living.map(|host| self.ports.saturating_sub(host.answered.into())).sum();
+        recall::judge(&recall::Evidence {
+            found: &self.found,
+            found_open: &self.found_open,
+            canaries: self.canaries.counts(),
+            unanswered: Some(unanswered),
+        })
+    }
+
+    fn wants_another(&self) -> bool {
+        let heard_late = || self.round > 0 && self.hosts.values().any(|host| host.heard_in == self.round && host.alive);
+        if self.round + 1 < LEAST_ROUNDS || self.totals.round_drops > 0 || heard_late() || self.wants_silent() {
+            return true;
+        }
+        match (&self.recall, self.settings.recall) {
+            (None, _) => false,
+            (Some(recall), Some(wanted)) => recall.lower < wanted,
+            (Some(recall), None) => recall.expected_missing >= recall::ENOUGH,
+        }
+    }
+
+    /// Whether silent hosts are worth asking again: there are few enough, and some of them are expected to live.
+    fn wants_silent(&self) -> bool {
+        // A series of the rounds that asked silent hosts: what others lost says nothing about these.
+        let mut heard = vec![0_u64; self.silent_asked.len()];
+        for host in self.hosts.values().filter(|host| host.alive) {
+            let at = self.silent_asked.partition_point(|round| *round <= host.heard_in);
+            heard[at.saturating_sub(1)] += 1;
+        }
+        let silent = self.space.addresses().saturating_sub(heard.iter().sum::<u64>() + self.neighbours.absent());
+        if silent == 0 || silent.saturating_mul(self.ports) > RECHECK_SILENT {
+            return false;
+        }
+        let count = |round: &u32| self.canaries.counts().get(*round as usize).copied().unwrap_or_default();
+        let canaries: Vec<recall::Canaries> = self.silent_asked.iter().map(count).collect();
+        let evidence =
+            recall::Evidence { found: &heard, found_open: &heard, canaries: &canaries, unanswered: Some(silent) };
+        self.round == 0 || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
+    }
+
+    /// Numbers of living hosts, and of silent ones where that is worth it.
+    fn hosts_to_ask(&mut self) -> Vec<u64> {
+        if self.wants_silent() {
+            self.silent_asked.push(self.round + 1);
+            return (0..self.space.addresses()).filter(|host| !self.neighbours.is_absent(*host)).collect();
+        }
+        let is_living = |host: &HostRecord| host.alive || host.hinted;
+        self.hosts.iter().filter(|(_, host)| is_living(host)).map(|(&number, _)| number).collect()
+    }
+
+    fn begin_round(&mut self, round: u32, hosts: Vec<u64>, now: Instant) {
+        let asked = hosts.iter().filter_map(|host| self.hosts.get(host)).map(|host| u64::from(host.answered)).sum();
+        let probes = (hosts.len() as u64 * self.ports).saturating_sub(asked);
+        self.round = round;
+        self.found.push(0);
+        self.found_open.push(0);
+        self.totals.round_sent = 0;
+        self.totals.round_answered = 0;
+        self.totals.round_drops = 0;
+        self.totals.round_began = None;
+        self.timing.begin_round();
+        let mut known: Vec<Place> =
+            self.hosts.iter().filter_map(|(&host, record)| record.canary.map(|port| Place { host, port })).collect();
+        // The order of a hash table is no order to rely on.
+        known.sort_unstable();
+        self.canaries.begin_round(known.into_iter(), probes);
+        self.ask_controls_again();
+        self.neighbours.begin_wave();
+        let narrowed = self.space.among(hosts);
+        self.begin_wave(Some(narrowed), now);
+    }
+
+    /// Control probes that stayed silent, of hosts where another one is open.
+    fn ask_controls_again(&mut self) {
+        let mut again = Vec::new();
+        for (&number, host) in &self.hosts {
+            if host.controls.state.contains(&Control::Open) {
+                for (port, state) in host.controls.ports.iter().zip(&host.controls.state) {
+                    if *state == Control::Asked {
+                        again.push((number, Endpoint::tcp(host.address, *port)));
+                    }
+                }
+            }
+        }
+        again.sort_unstable();
+        self.controls.extend(again);
+    }
+}

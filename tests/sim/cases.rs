@@ -1,0 +1,121 @@
+//! The tests.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::checks;
+use super::drive::{Run, run};
+use super::scenario::{self, Scenario};
+
+fn runs(scenario: &Scenario) -> Vec<Run> {
+    let workers = std::thread::available_parallelism().map_or(1, |workers| workers.get() as u64);
+    std::thread::scope(|scope| {
+        let share = |worker| {
+            move || (0..scenario.runs).filter(|seed| seed % workers == worker).map(|seed| run(scenario, seed)).collect()
+        };
+        let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(share(worker))).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker: std::thread::ScopedJoinHandle<'_, Vec<Run>>| worker.join().unwrap())
+            .collect()
+    })
+}
+
+#[test]
+fn every_scenario_is_as_expected() {
+    let mut all = 0;
+    let mut wrong = Vec::new();
+    for (name, scenario) in scenario::all() {
+        assert!(!scenario.about.is_empty());
+        let runs = runs(&scenario);
+        runs.iter().for_each(checks::sound);
+        wrong.extend(checks::as_expected(&name, &scenario, &runs));
+        all += runs.len();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(all >= 2000, "only {all} runs");
+}
+
+#[test]
+fn a_wrong_estimator_fails() {
+    // Stops early, so that something is missing as a rule.
+    let scenario = Scenario { runs: 200, ..scenario::named("stops-at-recall") };
+    let runs = runs(&scenario);
+    let all = runs.len();
+    assert!(checks::is_bound(checks::held(&runs, checks::stated), all), "the right one passes the same check");
+    let estimate = |run: &Run| run.result.stats.recall.map_or(0.0, |recall| recall.estimate);
+    let held = checks::held(&runs, estimate);
+    assert!(!checks::is_bound(held, all), "the mean taken for a bound holds in {held} of {all} runs");
+    let held = checks::held(&runs, |_| 1.0);
+    assert!(!checks::is_bound(held, all), "certainty holds in {held} of {all} runs");
+}
+
+#[test]
+fn a_run_is_the_same_for_the_same_seed() {
+    let scenario = scenario::named("bursts");
+    let told = |run: &Run| {
+        let open: Vec<_> = run.result.observations.iter().map(|seen| (seen.endpoint, seen.evidence.rtt_us)).collect();
+        (open, run.result.stats.clone(), run.seconds)
+    };
+    assert_eq!(told(&run(&scenario, 5)), told(&run(&scenario, 5)));
+    assert_ne!(told(&run(&scenario, 5)), told(&run(&scenario, 6)));
+}
+
+#[test]
+fn syn_proxies_and_tarpits_are_recognised_and_nobody_else() {
+    for seed in 0..20 {
+        let run = run(&scenario::named("syn-proxies"), seed);
+        let flagged: BTreeSet<IpAddr> = run
+            .result
+            .improbable
+            .iter()
+            .filter(|(_, improbable)| improbable.accepts_everything())
+            .map(|(&address, _)| address)
+            .collect();
+        let true_ones: BTreeSet<IpAddr> = run
+            .network
+            .addresses()
+            .iter()
+            .copied()
+            .filter(|&address| run.network.accepts_everything(address))
+            .collect();
+        assert_eq!(flagged, true_ones, "seed {seed}");
+        assert!(run.result.improbable.values().all(|improbable| improbable.options.as_deref() == Some("")));
+    }
+}
+
+#[test]
+fn a_forwarded_port_is_a_hop_behind_the_others() {
+    let run = run(&scenario::named("forwarded"), 1);
+    for observation in &run.result.observations {
+        let expected = run.network.is_forwarded(&observation.endpoint).then_some(1);
+        assert_eq!(observation.evidence.behind, expected, "{}", observation.endpoint);
+    }
+    assert!(run.result.observations.iter().any(|observation| observation.evidence.behind.is_some()));
+}
+
+#[test]
+fn the_rate_to_one_host_holds() {
+    let run = run(&scenario::named("host-rate"), 3);
+    // 500 a second: 50 in a tenth, ten more that a pause lets through at once, and a canary now and then.
+    assert!(run.host_burst <= 65, "{} probes to one host within 0.1 s", run.host_burst);
+}
+
+#[test]
+fn icmp_errors_name_their_reason_and_offender() {
+    let run = run(&scenario::named("rate-limited-icmp"), 2);
+    let rejected: Vec<_> = run.result.groups.iter().filter(|group| group.offender.is_some()).collect();
+    assert!(!rejected.is_empty());
+    for group in rejected {
+        assert_eq!(group.reason, postern::model::Reason::IcmpPortUnreachable);
+        assert_eq!(group.offender, Some(group.address));
+    }
+}
+
+#[test]
+fn half_open_state_is_no_silence() {
+    for seed in 0..10 {
+        let run = run(&scenario::named("half-open"), seed);
+        assert_eq!(checks::found(&run), run.truth, "seed {seed}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Drives the machine through a simulated network on a virtual clock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use postern::model::{Endpoint, PortRanges, Transport};
+use postern::sweep::SweepResult;
+use postern::sweep::syn::{Batch, Hop, Machine, Next, SynSettings, Way, Ways};
+use postern::targets::{Space, TargetSet};
+use postern::wire::{Mac, Reply};
+
+use super::network::Network;
+use super::scenario::Scenario;
+
+/// One sweep of one network.
+pub struct Run {
+    pub seed: u64,
+    pub result: SweepResult,
+    pub network: Network,
+    pub truth: BTreeSet<Endpoint>,
+    pub asked: u64,
+    pub seconds: f64,
+    /// Most probes that one host was sent within any tenth of a second.
+    pub host_burst: usize,
+}
+
+/// Probes per second that the driver takes.
+const LINE_RATE: f64 = 1_000_000.0;
+const BATCH: usize = 128;
+/// A sweep that takes longer than this hangs.
+const LIMIT: Duration = Duration::from_secs(3600);
+const FIRST_PORT: u16 = 61_000;
+
+enum Event {
+    Packet(Reply),
+    Neighbour(IpAddr, Mac),
+}
+
+pub fn run(scenario: &Scenario, seed: u64) -> Run {
+    let ports: PortRanges = scenario.targets.ports.parse().unwrap();
+    let list: Vec<u16> = ports.iter().collect();
+    let start = some_instant();
+    let mut network = Network::new(scenario, &list, seed, start);
+    let targets = TargetSet::from_ranges(network.addresses().iter().map(|&address| (address, address)));
+    let space = Space::new(targets, &ports, Transport::Tcp, seed);
+    let source: IpAddr = if scenario.targets.ipv6 { "2001:db8::1".parse().unwrap() } else { [198, 18, 0, 1].into() };
+    let hop = if scenario.targets.on_link { Hop::OnLink } else { Hop::Routed };
+    let everywhere = if scenario.targets.ipv6 { "::/0" } else { "0.0.0.0/0" };
+    let rounds = scenario.sweep.rounds.unwrap_or(12);
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let settings = SynSettings {
+        sources: vec![source],
+        ways: Ways::new([(everywhere.parse().unwrap(), Some(Way { source: 0, hop }))]),
+        source_ports: (FIRST_PORT..=FIRST_PORT + rounds).collect(),
+        rate: scenario.sweep.rate,
+        host_rate: scenario.sweep.host_rate,
+        recall: scenario.sweep.recall,
+        resolve_rate: 2000,
+        own: vec![source],
+        key,
+    };
+    network.leave_half_open(FIRST_PORT);
+    let truth = network.truth();
+    let mut machine = Machine::new(&space, settings, start);
+    let mut batch = Batch::new(BATCH);
+    let mut now = start;
+    let mut events: BinaryHeap<Reverse<(Instant, u64)>> = BinaryHeap::new();
+    let mut pending: HashMap<u64, Event> = HashMap::new();
+    let mut number = 0;
+    let mut host_load: HashMap<(IpAddr, u128), usize> = HashMap::new();
+    loop {
+        while let Some(&Reverse((at, id))) = events.peek() {
+            if at > now {
+                break;
+            }
+            events.pop();
+            match pending.remove(&id) {
+                Some(Event::Packet(reply)) => drop(machine.on_packet(at, &reply)),
+                Some(Event::Neighbour(address, mac)) => machine.on_resolved(address, Some(mac)),
+                None => {}
+            }
+        }
+        let next = machine.poll_transmit(now, &mut batch);
+        assert!(batch.probes.len() <= BATCH && batch.questions.len() <= BATCH);
+        let mut schedule = |at: Instant, event: Event| {
+            number += 1;
+            events.push(Reverse((at, number)));
+            pending.insert(number, event);
+        };
+        for probe in &batch.probes {
+            let tenth = now.duration_since(start).as_millis() / 100;
+            *host_load.entry((probe.syn.destination, tenth)).or_default() += 1;
+            for (at, reply) in network.send(probe, source, now) {
+                schedule(at, Event::Packet(reply));
+            }
+        }
+        for question in &batch.questions {
+            if network.is_living(question.address) {
+                schedule(now + Duration::from_micros(300), Event::Neighbour(question.address, Mac([2, 0, 0, 0, 0, 9])));
+            }
+        }
+        let sending = Duration::from_secs_f64(batch.probes.len() as f64 / LINE_RATE) + Duration::from_micros(1);
+        match next {
+            Next::Send => now += sending,
+            Next::Wait(until) => {
+                assert!(until > now, "a wait that is none");
+                let arrival = events.peek().map_or(until, |Reverse((at, _))| *at);
+                now = until.min(arrival).max(now + sending);
+            }
+            Next::Done => break,
+        }
+        assert!(now.duration_since(start) < LIMIT, "seed {seed}: the sweep does not end: {machine:?}");
+    }
+    let result = machine.finish(now, false);
+    let host_burst = host_load.into_values().max().unwrap_or(0);
+    let asked = u64::from(scenario.targets.addresses) * list.len() as u64;
+    Run { seed, result, truth, network, asked, seconds: now.duration_since(start).as_secs_f64(), host_burst }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a virtual clock counts from some instant")]
+fn some_instant() -> Instant {
+    Instant::now()
+}
