@@ -96,7 +96,8 @@ fn write_host(host: &Host, report: &Report, own: &[&str], style: TableStyle, to:
 
 fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
     let port = port_text(entry, host);
-    let plain = entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::UdpReply);
+    let plain =
+        entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::SynAck | Reason::UdpReply);
     let state = if plain { entry.state.to_string() } else { format!("{} ({})", entry.state, entry.reason) };
     let service = entry.service.as_ref();
     let mut row = vec![
