@@ -12,9 +12,10 @@
 //! - [`run`]: the only wiring. Stages, channels, cancellation, progress.
 //! - [`model`]: the shared nouns: endpoint, observation, service, host report, verdict, finding, report.
 //! - [`wire`]: packets as views and meanings, over pnet's packet types; bytes in, bytes out.
-//! - [`net`]: thin system seams: own addresses and routes, descriptor limits, neighbour table.
+//! - [`net`]: thin system seams: own addresses and routes, raw links, namespaces, descriptor limits, neighbour table.
 //! - [`targets`]: strings become a lazy, permuted, excluded stream of addresses and ports; names by the resolver.
-//! - [`sweep`]: asks every endpoint. Pure pacing, rounds and accounting; drivers for TCP connect and UDP.
+//! - [`sweep`]: asks every endpoint. Pure pacing, rounds, accounting and the SYN machine; drivers for raw TCP, TCP connect
+//!   and UDP.
 //! - [`probe`]: what answers, and does it ask for authentication? Definitions from TOML; pure matcher and codecs;
 //!   drivers for HTTP, TLS, streams and datagrams.
 //! - [`host`]: the inside view: sockets of every network namespace and their owners; text listings.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::OutputSpec;
-use crate::model::{Endpoint, Severity};
+use super::{EngineChoice, OutputSpec, TransmitChoice};
+use crate::model::{Endpoint, Severity, Shard};
 
 /// Finds network services that can be reached although nobody meant them to be, and says why.
 #[derive(Debug, Parser)]
@@ -51,6 +51,9 @@ pub enum Command {
     /// What --vantage ssh:// runs on the other machine: a job on stdin, a report on stdout
     #[command(hide = true)]
     Look,
+    /// What a raw sweep starts this program as: a job and sockets on stdin
+    #[command(hide = true)]
+    Sweeping,
 }
 
 #[derive(Debug, clap::Args)]
@@ -138,11 +141,30 @@ pub struct SweepArgs {
     #[arg(long = "vantage", value_name = "PLACE")]
     pub vantages: Vec<String>,
 
-    /// Send at most N connection attempts a second in all
+    /// Who sweeps TCP: syn sends raw packets (root, or CAP_NET_RAW), connect asks the kernel for connections; auto is syn
+    /// where this may
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    pub engine: EngineChoice,
+
+    /// How syn sends frames: xdp by AF_XDP, which passes by this machine's queueing disciplines, egress rules and captures;
+    /// kernel keeps to them; auto is xdp where it works
+    #[arg(long, value_name = "WAY", default_value = "auto")]
+    pub transmit: TransmitChoice,
+
+    /// Sweep until so much of what would answer is found, with 95 % certainty: 0.999. Default: until less than a tenth of a
+    /// port is expected to be missing (syn only)
+    #[arg(long, value_name = "SHARE")]
+    pub recall: Option<f64>,
+
+    /// Sweep part I of N: the N parts together are everything, and nothing twice
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+
+    /// Send at most N probes a second in all
     #[arg(long, value_name = "N|max", default_value = "max")]
     pub rate: String,
 
-    /// Send at most N connection attempts a second to one host
+    /// Send at most N probes a second to one host
     #[arg(long, value_name = "N|max", default_value = "5000")]
     pub host_rate: String,
 

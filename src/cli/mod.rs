@@ -4,12 +4,14 @@
 //! meaning. Nothing below this module reads an argument or an environment variable.
 
 pub mod args;
+pub mod engine;
 pub mod exit;
 pub mod output;
 pub mod settings;
 pub mod vantage;
 
 pub use args::{Args, Command};
+pub use engine::{EngineChoice, TransmitChoice};
 pub use exit::Exit;
 pub use output::{Destination, Format, OutputSpec};
 pub use settings::{AuditSettings, CorrelateSettings, ExplainSettings, HostSettings, ScanSettings, UsageError};

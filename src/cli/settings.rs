@@ -8,10 +8,10 @@ use super::args::{
     AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
 };
 use super::vantage::VantageError;
-use super::{Destination, Format, OutputSpec, VantageChoice};
+use super::{Destination, EngineChoice, Format, OutputSpec, TransmitChoice, VantageChoice};
 use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
-use crate::model::{Endpoint, Severity};
+use crate::model::{Endpoint, Severity, Shard};
 
 /// `postern scan`, and the outside half of `postern audit`.
 #[derive(Clone, Debug)]
@@ -29,6 +29,11 @@ pub struct ScanSettings {
     pub rate: Option<u64>,
     pub host_rate: Option<u32>,
     pub parallel: Option<usize>,
+    pub engine: EngineChoice,
+    pub transmit: TransmitChoice,
+    /// Between 0 and 1.
+    pub recall: Option<f64>,
+    pub shard: Shard,
     pub probes: ProbeUse,
     pub probes_dir: Option<PathBuf>,
     pub allow_public: bool,
@@ -115,6 +120,8 @@ pub enum ReportFrom {
 pub enum UsageError {
     #[error("--{option} `{value}` is no rate; hint: a number above 0, or `max`")]
     Rate { option: &'static str, value: String },
+    #[error("--recall {value} is no share; hint: a number between 0 and 1, such as 0.999")]
+    Recall { value: String },
     #[error("--parallel 0 asks nothing; hint: leave it out, or give at least 1")]
     Parallel,
     #[error("-o {format} goes to stdout twice; hint: give one of them a file: -o {format}=FILE")]
@@ -161,6 +168,11 @@ impl ScanSettings {
         if tcp_ports.is_none() && udp_ports.is_none() {
             return Err(UsageError::NoPorts);
         }
+        if let Some(recall) = sweep.recall
+            && !(recall > 0.0 && recall < 1.0)
+        {
+            return Err(UsageError::Recall { value: recall.to_string() });
+        }
         if sweep.parallel == Some(0) {
             return Err(UsageError::Parallel);
         }
@@ -175,6 +187,10 @@ impl ScanSettings {
             host_rate: rate("host-rate", &sweep.host_rate)?
                 .map(|per_second| u32::try_from(per_second).unwrap_or(u32::MAX)),
             parallel: sweep.parallel,
+            engine: sweep.engine,
+            transmit: sweep.transmit,
+            recall: sweep.recall,
+            shard: sweep.shard.unwrap_or_default(),
             probes: match (sweep.no_probes, sweep.probe_fragile) {
                 (true, _) => ProbeUse::None,
                 (false, true) => ProbeUse::Fragile,
@@ -417,6 +433,7 @@ mod tests {
         assert!(audit(&["--rate", "0"]).unwrap_err().to_string().contains("--rate `0`"));
         assert!(audit(&["--host-rate", "fast"]).unwrap_err().to_string().contains("`fast`"));
         assert_eq!(audit(&["--parallel", "0"]).unwrap_err(), UsageError::Parallel);
+        assert!(matches!(audit(&["--recall", "1.5"]), Err(UsageError::Recall { .. })));
         assert!(matches!(audit(&["-o", "json", "-o", "table"]), Err(UsageError::TwiceOnStdout { .. })));
         assert!(matches!(audit(&["-o", "json=a", "-o", "table=a"]), Err(UsageError::SameFile { .. })));
         assert!(matches!(audit(&["-", "--host-report", "-"]), Err(UsageError::TwiceFromStdin { .. })));

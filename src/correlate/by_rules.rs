@@ -76,7 +76,11 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Ju
 /// Open, and the evaluated path lets it in where INPUT would, too.
 fn accepted(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
     let endpoint = look.endpoint;
-    let behind = answer.delivered.as_ref().filter(|_| answer.translation().is_some());
+    let elsewhere =
+        |delivered: &&Delivered| delivered.address != endpoint.address || delivered.port != Some(endpoint.port);
+    // Of several places any will do: whoever is drawn answers for the same service.
+    let behind =
+        answer.places().next().filter(|_| answer.translation().is_some() && answer.places().all(|at| elsewhere(&at)));
     let behind = behind.map(|delivered| (delivered, receiver(inside.machine, delivered, look)));
     match (before.verdict, behind) {
         (Verdict::Unreported | Verdict::Undetermined, Some((_, Some(listener))))
@@ -96,8 +100,12 @@ fn accepted(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before
             let mut judgement = before;
             let by = kubernetes_service(answer)
                 .map_or_else(|| "a rule leads it to".to_owned(), |service| format!("it is {service}, led to"));
+            let others = match answer.either.len() {
+                0 | 1 => String::new(),
+                count => format!(", or to another of {count} places"),
+            };
             let whole = format!(
-                "{endpoint} is open without a socket of its own: {by} {}.",
+                "{endpoint} is open without a socket of its own: {by} {}{others}.",
                 words_of_receiver(delivered, listener)
             );
             // What is explained needs no guesses.

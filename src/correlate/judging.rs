@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::correlation::Surroundings;
 use super::everything::{self, Flood};
 use super::expand;
+use super::hops;
 use super::hosts::Part;
 use super::join::Joined;
 use super::lookup::{self, Seen, group_ports, swept_addresses};
@@ -68,6 +69,7 @@ pub fn judge_host(
         }
     }
     let udp_answers = udp_answering(host);
+    let nearest = hops::nearest(host);
     let caveats = joined.map(|(joined, _)| caveats(joined, around)).unwrap_or_default();
     let mut judged = Judged { floods, endpoints: BTreeMap::new() };
     for entry in &mut host.endpoints {
@@ -123,6 +125,9 @@ pub fn judge_host(
         if let Some(flood) = flooded.filter(|_| entry.transport == Transport::Tcp && entry.state == PortState::Open) {
             say_flooded(&mut judgement, flood, entry);
         }
+        let unexplained = matches!(judgement.verdict, Verdict::Unreported | Verdict::Contradiction);
+        let led = answer.as_ref().and_then(PathAnswer::translation).is_some();
+        judgement.reasons.extend(hops::sentence(entry, &nearest, unexplained && !led));
         let stakes = joined.map(|(joined, _)| stakes::of(&joined.machine, judgement.listener.as_ref()));
         if let Some(answer) = &answer {
             entry.intent = Some(answer.intent.to_string());

@@ -13,6 +13,7 @@
 //! - [`everything`]: hosts that accept on every port.
 //! - [`by_rules`]: the verdicts that the host's own rules settle.
 //! - [`neighbour`]: what they do with packets of the network, where a neighbour of our own was asked.
+//! - [`hops`], [`layers`], [`exhausted`]: what answers farther away, before the rules, or not at all for want of room.
 //! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
 //!   worth; [`staleness`] of host reports; [`gaps`] that are left.
 //! - [`through`]: what lies behind a host and was tried through it.
@@ -23,8 +24,10 @@ pub mod address;
 pub mod by_rules;
 pub mod correlation;
 pub mod everything;
+pub mod exhausted;
 pub mod expand;
 pub mod gaps;
+pub mod hops;
 pub mod hosts;
 pub mod join;
 pub mod judging;

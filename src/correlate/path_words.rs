@@ -67,11 +67,12 @@ pub fn kubernetes_service(answer: &PathAnswer) -> Option<String> {
     let kinds: Vec<&str> = answer.trace.iter().filter_map(kubernetes_kind).collect();
     // The more telling ones first: every way in passes a chain for services.
     let kind = ["NodePort", "HostPort", "service"].into_iter().find(|kind| kinds.contains(kind))?;
-    let steps = answer.trace.iter().filter(|step| kubernetes_kind(step).is_some());
-    let name = steps.filter_map(|step| comment(&step.rule)).find_map(|comment| {
+    let steps = || answer.trace.iter().filter(|step| kubernetes_kind(step).is_some());
+    let by_comment = steps().filter_map(|step| comment(&step.rule)).find_map(|comment| {
         // `namespace/name:port`; other comments are sentences.
         comment.split_whitespace().next().filter(|word| word.contains('/')).map(str::to_owned)
     });
+    let name = by_comment.or_else(|| steps().find_map(|step| service_of_chain(&step.chain)));
     Some(name.map_or_else(|| format!("a Kubernetes {kind}"), |name| format!("the Kubernetes {kind} {name}")))
 }
 
@@ -86,6 +87,18 @@ fn kubernetes_kind(step: &TraceStep) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// kube-proxy's chains in its nft mode have the service in their names: `external-HASH-namespace/name/tcp/port`.
+fn service_of_chain(chain: &str) -> Option<String> {
+    let (kind, rest) = chain.split_once('-')?;
+    if !["endpoint", "external", "firewall", "service"].contains(&kind) {
+        return None;
+    }
+    let (_, rest) = rest.split_once('-')?;
+    let mut parts = rest.split("__").next()?.split('/');
+    let (namespace, name, _transport, port) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some(if port.is_empty() { format!("{namespace}/{name}") } else { format!("{namespace}/{name}:{port}") })
 }
 
 /// The comment of a rule, as iptables-save (`--comment "default/web:http"`) and nft (`comment "…"`) print it.
@@ -179,6 +192,19 @@ pub fn lines(answer: &PathAnswer) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chains_name_services() {
+        for (chain, name) in [
+            ("external-CCCC3333-shop/cart/tcp/http", Some("shop/cart:http")),
+            ("endpoint-AAAA1111-shop/cart/tcp/http__10.244.0.5/8080", Some("shop/cart:http")),
+            ("service-DDDD4444-shop/plain/udp/", Some("shop/plain")),
+            ("mark-for-masquerade", None),
+            ("service-endpoints-check", None),
+        ] {
+            assert_eq!(service_of_chain(chain).as_deref(), name, "{chain}");
+        }
+    }
 
     #[test]
     fn comments_name_services() {

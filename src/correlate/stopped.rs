@@ -1,13 +1,14 @@
 //! Refused or silent endpoints that something listens on: who stops the packet, by the host's own rules.
 
 use super::by_rules::{listens, receiver, renewed};
+use super::exhausted::full_table;
 use super::layers;
 use super::lookup::Seen;
 use super::machine::{Machine, Presence};
 use super::path_words::{decisive, path_sentences, place, rule};
 use super::remarks::{full_queue, how, sentence};
 use super::verdict::{Inside, Judgement, Look};
-use crate::model::{Confidence, PathAnswer, PathOutcome, PortState, Verdict};
+use crate::model::{Confidence, PathAnswer, PathOutcome, PortState, Reason, Verdict};
 
 /// Filtered or closed although something takes it.
 pub fn stopped(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement) -> Judgement {
@@ -34,6 +35,15 @@ pub fn stopped(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, bef
                 format!("{endpoint} {seen_words} although {what}: only the host's firewall protects it."),
             );
             judgement.reasons.insert(1, sentence(&format!("It is stopped by {}", refusing(answer))));
+            if answer.path == PathOutcome::Reject && seen.reason == Reason::NoAnswer {
+                // icmp(7): a host sends one a second to one destination, six at once.
+                judgement.reasons.insert(
+                    2,
+                    "The rule rejects, and it was silent: the kernel sends few ICMP errors (icmp_ratelimit), so that a \
+                     reject looks like a drop once many ports are asked."
+                        .to_owned(),
+                );
+            }
             if inside.silent_host {
                 judgement.confidence = judgement.confidence.min(Confidence::Likely);
             }
@@ -78,7 +88,8 @@ fn nobody_behind(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, b
 /// Filtered although the host's rules let it pass.
 fn passed(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer, before: Judgement, what: &str) -> Judgement {
     let Look { endpoint, seen, .. } = look;
-    if inside.silent_host || full_queue(&inside.takers).is_some() {
+    let no_room = seen.reason == Reason::NoAnswer && full_table(inside.machine).is_some();
+    if inside.silent_host || no_room || full_queue(&inside.takers).is_some() {
         return before;
     }
     let seen_words = how(endpoint, seen);
@@ -126,7 +137,7 @@ pub fn udp_silence(look: Look<'_>, inside: &Inside<'_, '_>, answer: &PathAnswer,
             judgement.reasons.insert(1, sentence(&format!("It is stopped by {}", refusing(answer))));
             judgement
         }
-        PathOutcome::Accept if !inside.silent_host && !changed => {
+        PathOutcome::Accept if !inside.silent_host && !changed && full_table(inside.machine).is_none() => {
             let mut judgement = renewed(
                 before,
                 Verdict::Exposed,

@@ -26,6 +26,8 @@ pub enum Door {
     Forward,
     /// Nobody knows how it gets in: before any translation.
     Unknown,
+    /// The rules refuse it already: what lets it in comes before or beside them.
+    Beside,
 }
 
 /// Answers the six questions for an endpoint; none stays empty.
@@ -192,6 +194,11 @@ fn firewall(entry: &EndpointEntry, door: Door) -> String {
             format!("{} Where the container has an IPv6 address: {}", firewall(entry, Door::Input), forward_rule(entry))
         }
         Door::Forward => forward_rule(entry),
+        // No rule of the host's would be asked either.
+        Door::Beside => "The host's rules refuse it already, and another rule changes nothing. Find what comes before them: \
+                         `bpftool net show`, `tc filter show dev IF ingress` for each interface, the box in front; and stop \
+                         it on the way until then."
+            .to_owned(),
         Door::Unknown => format!(
             "INPUT may never see these packets, so drop them before any translation: `nft add table inet postern; nft \
              add chain inet postern early '{{ type filter hook prerouting priority -300; }}'; nft add rule inet postern \

@@ -4,6 +4,7 @@
 //! [`super::by_rules`] where the report has them; else it stays [`Verdict::Undetermined`] and says that the ruleset
 //! settles it.
 
+use super::exhausted::{full_table, table_sentence};
 use super::lookup::Seen;
 use super::machine::{Machine, Presence};
 use super::remarks::{describe_publications, details, full_queue, how, listener_of, offender, presence, sentence};
@@ -371,6 +372,12 @@ fn udp_silence(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
             "{endpoint} gave no answer and {taking} takes it, but {change}: another run settles it."
         ));
     }
+    if let Some(table) = full_table(inside.machine) {
+        return undetermined(format!(
+            "{endpoint} gave no answer and {taking} takes it, but {}: another sweep once it has room settles it.",
+            table_sentence(table)
+        ));
+    }
     let sure = takers.taking.first().is_none_or(|taking| taking.doubt.is_none());
     if sight == Sight::Outside && inside.udp_answers && !inside.silent_host && sure {
         let mut judgement = Judgement::new(
@@ -465,6 +472,14 @@ fn filtered(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
             words::socket(listener),
             queue.length,
             queue.backlog
+        ))
+    } else if let Some(table) =
+        full_table(inside.machine).filter(|_| seen.state == PortState::Filtered && seen.reason == Reason::NoAnswer)
+    {
+        undetermined(format!(
+            "{endpoint} {seen_words} although {what}, which needs no filter: {}; another sweep once it has room settles \
+             the rest.",
+            table_sentence(table)
         ))
     } else if inside.silent_host {
         undetermined(format!(

@@ -159,7 +159,7 @@ fn opaque_match(found: &Match) -> bool {
 
 fn opaque_expression(expression: &Expression) -> bool {
     match expression {
-        Expression::Unknown(_) => true,
+        Expression::Choice { .. } | Expression::Unknown(_) => true,
         Expression::Field(_) | Expression::Value(_) => false,
         Expression::And(left, right)
         | Expression::Or(left, right)

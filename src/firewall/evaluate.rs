@@ -9,7 +9,9 @@ use super::lookup::Found;
 use super::packet::{Packet, Tracking};
 use super::routing::Router;
 use super::rules::{ChainId, Rules, kind};
-use super::ruleset::{ChainKind, ElementData, Hook, Policy, Reject, Rule, Statement, Verdict};
+use super::ruleset::{
+    ChainKind, ElementData, Expression, Hook, Policy, Reject, Rule, SetReference, Statement, Verdict,
+};
 use super::translate::{self, Translated};
 use super::value::{Truth, Value};
 
@@ -300,10 +302,15 @@ impl Evaluation<'_> {
                         Some(ElementData::Verdict(verdict)) => self.verdict(verdict, frame, run),
                         _ => Next::End(End::Unknown(format!("the verdict of an element in `{}`", rule.text))),
                     },
-                    Found::Unknown(what) => {
-                        done(run, Action::Unknown);
-                        Next::End(End::Unknown(what))
-                    }
+                    Found::Unknown(what) => match key {
+                        Expression::Choice { what, first, count } if *count <= MOST_CHOICES => {
+                            self.choose((what, *first, *count), map, frame, run, halves)
+                        }
+                        _ => {
+                            done(run, Action::Unknown);
+                            Next::End(End::Unknown(what))
+                        }
+                    },
                 }
             }
             Statement::NoTrack => {
@@ -389,6 +396,40 @@ impl Evaluation<'_> {
         }
     }
 
+    /// A verdict map asked with a number that is drawn: each number of `first` and the `count - 1` after it has a way of its
+    /// own.
+    fn choose(
+        &self,
+        (what, first, count): (&str, u64, u64),
+        map: &SetReference,
+        frame: Frame,
+        run: &mut Run,
+        halves: &mut Vec<(Run, Next)>,
+    ) -> Next {
+        let scene = Scene { rules: self.rules, router: self.router, table: frame.chain.table };
+        for number in first..first.saturating_add(count) {
+            let mut drawn = run.clone();
+            drawn.way.assumed.push((format!("{what} is {number}"), true));
+            let next = match scene.find(map, &Value::Number(number.into())) {
+                Found::No => Next::Rule,
+                Found::Element(element) => match &element.data {
+                    Some(ElementData::Verdict(verdict)) => self.verdict(verdict, frame, &mut drawn),
+                    _ => Next::End(End::Unknown(what.to_owned())),
+                },
+                Found::Unknown(why) => Next::End(End::Unknown(why)),
+            };
+            halves.push((drawn, next));
+        }
+        // This run goes on as the last of them.
+        match halves.pop() {
+            Some((way, next)) => {
+                *run = way;
+                next
+            }
+            None => Next::Rule,
+        }
+    }
+
     fn verdict(&self, verdict: &Verdict, frame: Frame, run: &mut Run) -> Next {
         let step = |action| Step { hook: self.hook, chain: frame.chain, rule: Some(frame.rule as usize), action };
         let find = |name: &String| self.rules.find(frame.chain.table, name);
@@ -461,6 +502,8 @@ pub fn join(ended: Vec<Ended>) -> Vec<Ended> {
 
 /// Ways that are followed in one base chain; beyond that nobody could read the answer.
 const MOST_SPLITS: usize = 128;
+/// Numbers that may be drawn, beyond which each is not followed by itself.
+const MOST_CHOICES: u64 = 64;
 const TOO_MANY: &str = "too many rules of which it is not known whether they match";
 /// NFT_JUMP_STACK_SIZE is 16; x_tables allows as many as there are chains.
 const MOST_FRAMES: usize = 256;

@@ -116,7 +116,7 @@ impl<'a> Scene<'a> {
                     Found::Unknown(what) => Value::Unknown(what),
                 }
             }
-            Expression::Unknown(text) => Value::Unknown(text.clone()),
+            Expression::Choice { what: text, .. } | Expression::Unknown(text) => Value::Unknown(text.clone()),
         }
     }
 

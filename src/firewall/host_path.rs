@@ -98,6 +98,7 @@ impl HostPath {
             answer.path = PathOutcome::Unknown;
             answer.intent = PathOutcome::Unknown;
             answer.delivered = None;
+            answer.either.clear();
             answer.unknown.extend(unread);
         }
         if answer.is_bypass() {
@@ -183,6 +184,7 @@ fn summary(mut ends: Vec<Told>) -> PathAnswer {
         path: PathOutcome::Unknown,
         refusal: None,
         delivered: None,
+        either: Vec::new(),
         trace: Vec::new(),
         intent_trace: Vec::new(),
         unknown: Vec::new(),
@@ -200,6 +202,11 @@ fn summary(mut ends: Vec<Told>) -> PathAnswer {
         if one_place {
             answer.delivered = first.delivered;
             return answer;
+        }
+        for place in ends.iter().filter_map(|end| end.delivered.as_ref()) {
+            if !answer.either.contains(place) {
+                answer.either.push(place.clone());
+            }
         }
     }
     for end in ends {

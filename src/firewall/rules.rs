@@ -213,7 +213,7 @@ fn of_connection(expression: &Expression) -> bool {
         | Expression::ShiftRight(one, other) => of_connection(one) || of_connection(other),
         Expression::Concatenation(parts) => parts.iter().any(of_connection),
         Expression::Map { key, .. } => of_connection(key),
-        Expression::Value(_) | Expression::Unknown(_) => false,
+        Expression::Choice { .. } | Expression::Value(_) | Expression::Unknown(_) => false,
     }
 }
 
@@ -299,6 +299,6 @@ fn in_expression(expression: &Expression, found: &mut dyn FnMut(&Arc<Set>)) {
             in_expression(key, found);
             in_reference(map, found);
         }
-        Expression::Field(_) | Expression::Value(_) | Expression::Unknown(_) => {}
+        Expression::Choice { .. } | Expression::Field(_) | Expression::Value(_) | Expression::Unknown(_) => {}
     }
 }

@@ -193,6 +193,13 @@ pub enum Operator {
 /// Something that has a value for a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
+    /// A number of `first` and the `count - 1` after it, drawn for each packet (`numgen`, `jhash`, `symhash`).
+    Choice {
+        /// Its text.
+        what: String,
+        first: u64,
+        count: u64,
+    },
     Field(Field),
     Value(Datum),
     And(Box<Expression>, Box<Expression>),

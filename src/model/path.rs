@@ -65,6 +65,9 @@ pub struct PathAnswer {
     /// Where the packet ends up, when `path` is `accept` and there is one such place.
     #[serde(default)]
     pub delivered: Option<Delivered>,
+    /// Where it may end, when `path` is `accept` and that is drawn or not known: one of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub either: Vec<Delivered>,
     /// The rules that mattered, in the order in which the packet met them.
     pub trace: Vec<TraceStep>,
     /// The rules that make up `intent`.
@@ -86,6 +89,11 @@ impl PathAnswer {
     /// The step that decided `path`.
     pub fn deciding(&self) -> Option<&TraceStep> {
         self.trace.iter().rev().find(|step| step.decides)
+    }
+
+    /// Every place where it may end.
+    pub fn places(&self) -> impl Iterator<Item = &Delivered> {
+        self.delivered.iter().chain(&self.either)
     }
 
     /// The step that sends the packet elsewhere than to where it was addressed.

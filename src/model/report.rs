@@ -142,9 +142,9 @@ pub enum VantageKind {
 /// How the sweep went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sweep {
-    /// `connect`.
+    /// `syn` or `connect`.
     pub engine: String,
-    /// `kernel`.
+    /// `kernel` for connect; for syn by which ways frames left: `af_xdp`, `af_packet`, `raw-ip`, separated by commas.
     pub transmit: String,
     pub probes_sent: u64,
     pub replies: u64,

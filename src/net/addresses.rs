@@ -110,6 +110,28 @@ pub fn neighbour_macs() -> Result<HashMap<IpAddr, String>, NetlinkError> {
     Ok(macs)
 }
 
+/// Neighbours whose link-layer address the kernel believes to know, as bytes.
+pub fn known_neighbours() -> Result<Vec<(IpAddr, [u8; 6])>, NetlinkError> {
+    let mut known = Vec::new();
+    for message in dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), "list neighbours")? {
+        let RouteNetlinkMessage::NewNeighbour(message) = message else { continue };
+        if matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::Failed | NeighbourState::None) {
+            continue;
+        }
+        let address = message.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(IpAddr::from(*v4)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(IpAddr::from(*v6)),
+            _ => None,
+        });
+        let mac = message.attributes.iter().find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok(),
+            _ => None,
+        });
+        known.extend(address.zip(mac));
+    }
+    Ok(known)
+}
+
 /// How the kernel stands with a neighbour on the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbour {

@@ -38,6 +38,14 @@ pub enum Way {
 /// # Errors
 /// Netlink itself failed.
 pub fn route_to(destination: IpAddr) -> Result<Option<Route>, NetlinkError> {
+    route_by(destination, None)
+}
+
+/// The way to `destination` among those by the interface of number `device`, where one is given.
+///
+/// # Errors
+/// Netlink itself failed.
+pub fn route_by(destination: IpAddr, device: Option<u32>) -> Result<Option<Route>, NetlinkError> {
     let mut request = RouteMessage::default();
     request.header = RouteHeader {
         address_family: if destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
@@ -45,6 +53,7 @@ pub fn route_to(destination: IpAddr) -> Result<Option<Route>, NetlinkError> {
         ..RouteHeader::default()
     };
     request.attributes.push(RouteAttribute::Destination(destination.into()));
+    request.attributes.extend(device.map(RouteAttribute::Oif));
     let answer = match one(RouteNetlinkMessage::GetRoute(request), "look up a route") {
         Ok(RouteNetlinkMessage::NewRoute(answer)) => answer,
         Ok(_) => return Ok(None),

@@ -10,6 +10,7 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{NetlinkError, change, create, dump};
@@ -76,6 +77,30 @@ pub fn add_route(index: u32, destination: IpNetwork, gateway: Option<IpAddr>) ->
     }
     request.attributes.extend(gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
     create(RouteNetlinkMessage::NewRoute(request), "add a route")
+}
+
+/// The destinations that rules of policy routing speak of.
+pub fn ruled_networks() -> Result<Vec<IpNetwork>, NetlinkError> {
+    let mut networks = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RuleMessage::default();
+        request.header.family = family;
+        let rules = match dump(RouteNetlinkMessage::GetRule(request), "list routing rules") {
+            Ok(rules) => rules,
+            // A kernel without policy routing, or without the family.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => continue,
+            Err(error) => return Err(error),
+        };
+        for message in rules {
+            let RouteNetlinkMessage::NewRule(rule) = message else { continue };
+            let destination = rule.attributes.iter().find_map(|attribute| match attribute {
+                RuleAttribute::Destination(address) => Some(*address),
+                _ => None,
+            });
+            networks.extend(destination.and_then(|address| IpNetwork::new(address, rule.header.dst_len).ok()));
+        }
+    }
+    Ok(networks)
 }
 
 /// The destinations of all routes of all tables, default routes aside.

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::escape;
 use super::layout::TableStyle;
-use crate::model::path::TraceStep;
+use crate::model::path::{Delivered, TraceStep};
 use crate::model::{PathAnswer, PathOutcome};
 
 /// Writes an answer.
@@ -80,14 +80,18 @@ fn end(answer: &PathAnswer) -> String {
     if let Some(refusal) = &answer.refusal {
         return format!(" with {refusal}");
     }
-    let Some(delivered) = &answer.delivered else { return String::new() };
+    let places: Vec<String> = answer.places().map(delivery).collect();
+    if places.is_empty() { String::new() } else { format!(", to {}", places.join("; or to ")) }
+}
+
+fn delivery(delivered: &Delivered) -> String {
     let address = match delivered.port {
         Some(port) => std::net::SocketAddr::new(delivered.address, port).to_string(),
         None => delivered.address.to_string(),
     };
     match &delivered.namespace {
-        Some(namespace) => format!(", to {address} in namespace {}", escape::text(namespace, 80)),
-        None => format!(", to {address}, beyond this host's namespaces"),
+        Some(namespace) => format!("{address} in namespace {}", escape::text(namespace, 80)),
+        None => format!("{address}, beyond this host's namespaces"),
     }
 }
 
@@ -152,6 +156,7 @@ mod tests {
                 address: [172, 17, 0, 2].into(),
                 port: Some(80),
             }),
+            either: Vec::new(),
             trace: vec![
                 step("prerouting", "ip nat", "DOCKER", "tcp dport 8080 dnat", "dnat to 172.17.0.2:80", false),
                 step("forward", "ip filter", "DOCKER", "tcp dport 80 accept", "accept", true),

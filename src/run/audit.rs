@@ -120,7 +120,8 @@ async fn audit(
         tcp: ports.tcp,
         udp: ports.udp,
         pace: Pace::from(&scan),
-        seed: identity::seed(),
+        // Parts of one whole are of one order.
+        seed: if scan.shard.is_whole() { identity::seed() } else { 0 },
         narrowed: false,
         behind: through::behind(&inside, &TargetSet::from_ranges(excluded_ranges(&run.scope.excluded))),
         machine: own,

@@ -15,6 +15,9 @@ use crate::probe::Catalogue;
 
 /// Runs what the command line asks for; errors go to stderr.
 pub fn main(args: Args) -> Exit {
+    if matches!(args.command, Command::Sweeping) {
+        return super::sweeping::serve();
+    }
     let show = if args.quiet { ShowProgress::Never } else { ShowProgress::OnTerminal };
     log_to_stderr(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -42,6 +45,8 @@ async fn command(command: Command, show: ShowProgress) -> Result<Exit, RunError>
         Command::Host(args) => host_report(HostSettings::from_args(args)?).await,
         Command::Probes(args) => probes::run(args).await,
         Command::Look => remote_look::serve().await,
+        // Done before there is a runtime.
+        Command::Sweeping => Ok(Exit::Failed),
     }
 }
 

@@ -11,16 +11,19 @@ use super::place::{Place, Stand};
 use super::progress::ProgressBar;
 use super::remote_look::look_from_there;
 use super::sink::Sink;
+use super::tcp::TcpSweep;
 use super::through::{self, Behind, Tries};
-use crate::cli::ScanSettings;
 use crate::cli::settings::ProbeUse;
+use crate::cli::{EngineChoice, ScanSettings, TransmitChoice};
 use crate::host::remote::RemoteSettings;
-use crate::model::PortRanges;
 use crate::model::report::VantageKind;
+use crate::model::{PortRanges, Shard};
 use crate::net::namespace::NetworkNamespace;
 use crate::net::{OwnAddress, own_addresses};
 use crate::probe::{Catalogue, Fragile, Prober, ProberError, ProberSettings};
 use crate::sweep::connect::{ConnectSettings, DEFAULT_PARALLEL};
+use crate::sweep::raw::RawSettings;
+use crate::sweep::raw::process::Transmit;
 use crate::targets::TargetSet;
 
 /// Rounds of a sweep at most.
@@ -49,12 +52,25 @@ pub struct Pace {
     pub parallel: Option<usize>,
     pub rate: Option<u64>,
     pub host_rate: Option<u32>,
+    pub engine: EngineChoice,
+    pub transmit: TransmitChoice,
+    pub recall: Option<f64>,
+    pub shard: Shard,
     pub probes: ProbeUse,
 }
 
 impl From<&ScanSettings> for Pace {
     fn from(scan: &ScanSettings) -> Self {
-        Self { parallel: scan.parallel, rate: scan.rate, host_rate: scan.host_rate, probes: scan.probes }
+        Self {
+            parallel: scan.parallel,
+            rate: scan.rate,
+            host_rate: scan.host_rate,
+            engine: scan.engine,
+            transmit: scan.transmit,
+            recall: scan.recall,
+            shard: scan.shard,
+            probes: scan.probes,
+        }
     }
 }
 
@@ -152,7 +168,7 @@ async fn here(standpoint: Standpoint, orders: Orders, at: Here, ends: Ends<'_>) 
         names: orders.names,
         tcp: orders.tcp,
         udp: orders.udp,
-        connect: ConnectSettings { device: device.clone(), ..connect_settings(orders.pace, &own) },
+        sweep: tcp_sweep(orders.pace, &own, device.as_deref()),
         prober: prober(orders.pace.probes, device, catalogue)?,
         payloads: Arc::clone(catalogue) as _,
         own: own.clone(),
@@ -167,8 +183,35 @@ async fn here(standpoint: Standpoint, orders: Orders, at: Here, ends: Ends<'_>) 
     Ok(Looked { seen, own: own.into_iter().map(|own| own.address).collect(), targets })
 }
 
-/// How to sweep from where `own` are the own addresses.
-pub(super) fn connect_settings(pace: Pace, own: &[OwnAddress]) -> ConnectSettings {
+/// How to sweep TCP from where `own` are the own addresses.
+fn tcp_sweep(pace: Pace, own: &[OwnAddress], device: Option<&str>) -> TcpSweep {
+    let device = device.map(str::to_owned);
+    TcpSweep {
+        engine: pace.engine,
+        connect: ConnectSettings { device: device.clone(), ..connect_settings(pace, own) },
+        raw: RawSettings {
+            rate: pace.rate,
+            host_rate: pace.host_rate,
+            recall: pace.recall,
+            own: own.to_vec(),
+            device,
+            transmit: match pace.transmit {
+                TransmitChoice::Auto => Transmit::Best,
+                TransmitChoice::Kernel => Transmit::Kernel,
+                TransmitChoice::Xdp => Transmit::Xdp,
+            },
+        },
+        shard: pace.shard,
+    }
+}
+
+/// A sweep by connecting only, from where `own` are the own addresses.
+pub(super) fn connecting(pace: Pace, own: &[OwnAddress]) -> TcpSweep {
+    TcpSweep { engine: EngineChoice::Connect, shard: Shard::default(), ..tcp_sweep(pace, own, None) }
+}
+
+/// How to sweep by connecting from where `own` are the own addresses.
+fn connect_settings(pace: Pace, own: &[OwnAddress]) -> ConnectSettings {
     ConnectSettings {
         parallel: pace.parallel.unwrap_or(DEFAULT_PARALLEL),
         rate: pace.rate,

@@ -1,7 +1,7 @@
 //! The only wiring: stages, channels, cancellation, progress.
 //!
 //! [`command`] picks what to do; [`audit`] holds the main job and its halves; [`vantages`] opens the places to look from
-//! ([`place`]) and [`looking`] looks from each: [`outside`] sweeps and probes. [`inside`] takes the hosts' own word,
+//! ([`place`]) and [`looking`] looks from each: [`outside`] sweeps ([`tcp`], [`sweeping`]) and probes. [`inside`] takes the hosts' own word,
 //! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results.
 
 pub mod assemble;
@@ -21,6 +21,8 @@ pub mod progress;
 pub mod remote_look;
 pub mod sink;
 pub mod source;
+pub mod sweeping;
+pub mod tcp;
 pub mod through;
 pub mod vantages;
 

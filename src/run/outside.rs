@@ -12,13 +12,13 @@ use super::interrupt::Interrupt;
 use super::link_local;
 use super::progress::ProgressBar;
 use super::sink::Sink;
+use super::tcp::{Swept, TcpSweep};
 use crate::model::report::{EndpointEntry, Gap, Host, Sweep, Vantage, VantageKind};
 use crate::model::{Endpoint, Observation, Payloads, PortRanges, ProbeSpace as _, Service, Transport};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbour_macs;
 use crate::net::limits::raise_descriptors;
 use crate::probe::Prober;
-use crate::sweep::connect::{self, ConnectSettings};
 use crate::sweep::datagram::{self, DatagramSettings};
 use crate::sweep::{SweepEvent, SweepResult};
 use crate::targets::{Space, TargetSet};
@@ -30,7 +30,7 @@ pub struct Look {
     pub names: BTreeMap<IpAddr, Vec<String>>,
     pub tcp: PortRanges,
     pub udp: PortRanges,
-    pub connect: ConnectSettings,
+    pub sweep: TcpSweep,
     /// `None`: states only.
     pub prober: Option<Prober>,
     /// What the UDP sweep sends.
@@ -107,6 +107,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
             continue;
         }
         let space = Space::new(look.targets.clone(), ports, transport, look.seed ^ ports.len() as u64);
+        let space = space.sharded(look.sweep.shard);
         progress.begin(transport, space.len());
         let (events, found) = mpsc::channel(4096);
         let asked = ask_found(
@@ -116,16 +117,24 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
         );
         let swept = tokio::task::spawn_blocking({
             let cancel = interrupt.flag();
-            let connect = look.connect.clone();
+            let sweep = look.sweep.clone();
+            let (targets, ports, seed) = (look.targets.clone(), ports.clone(), look.seed ^ ports.len() as u64);
             let living = outside.living.clone();
             let payloads = Some(Arc::clone(&look.payloads));
             move || match transport {
-                Transport::Tcp => connect::sweep(&space, &connect, descriptors, &events, &cancel),
+                Transport::Tcp => sweep.run(&Swept {
+                    targets: &targets,
+                    ports: &ports,
+                    seed,
+                    descriptors,
+                    events: &events,
+                    cancel: &cancel,
+                }),
                 Transport::Udp => {
                     let settings = DatagramSettings {
-                        own: connect.own.clone(),
-                        device: connect.device.clone(),
-                        rate: connect.rate,
+                        own: sweep.connect.own.clone(),
+                        device: sweep.connect.device.clone(),
+                        rate: sweep.connect.rate,
                         payloads,
                         living,
                     };
@@ -140,6 +149,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
                 add(&mut sweep, &result);
                 gaps.extend(result.gaps);
                 outside.living.extend(result.living);
+                outside.macs.extend(result.macs);
                 outside.observations.extend(result.observations);
                 outside.groups.extend(result.groups);
             }
@@ -165,7 +175,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
         gaps.extend(link_local::ask(&look, prober, &mut outside).await);
     }
     progress.finish();
-    outside.macs = neighbour_macs().unwrap_or_default();
+    outside.macs.extend(neighbour_macs().unwrap_or_default());
     let silent = look.targets.silent(&outside.living);
     let mut hosts = assemble::hosts(outside, vantage_of);
     for entry in hosts.iter_mut().flat_map(|host| &mut host.endpoints) {
@@ -329,6 +339,10 @@ fn empty_sweep() -> Sweep {
 
 /// Adds a transport's sweep to the whole: numbers add up, rounds and rate are the larger ones, recall is TCP's.
 fn add(sweep: &mut Sweep, result: &SweepResult) {
+    if result.stats.engine != "datagram" {
+        sweep.engine.clone_from(&result.stats.engine);
+        sweep.transmit.clone_from(&result.stats.transmit);
+    }
     sweep.probes_sent += result.stats.probes_sent;
     sweep.replies += result.stats.replies;
     sweep.dropped_replies += result.stats.dropped_replies;

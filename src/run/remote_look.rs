@@ -22,6 +22,7 @@ use super::through::Behind;
 use super::{RunError, identity};
 use crate::cli::Exit;
 use crate::cli::settings::ProbeUse;
+use crate::cli::{EngineChoice, TransmitChoice};
 use crate::host::remote::{Collector, RemoteSettings, SshDestination};
 use crate::model::report::{Gap, Run, Scope, ScopePorts, Status, VantageKind};
 use crate::model::{Endpoint, PortRanges, Report};
@@ -44,6 +45,10 @@ struct Job {
     parallel: Option<usize>,
     rate: Option<u64>,
     host_rate: Option<u32>,
+    engine: String,
+    transmit: String,
+    recall: Option<f64>,
+    shard: String,
     /// `none`, `safe`, `fragile`.
     probes: String,
     #[serde(default)]
@@ -149,7 +154,7 @@ pub async fn serve() -> Result<Exit, RunError> {
 
 impl Job {
     fn of(vantage: &str, orders: &Orders) -> Self {
-        let Pace { parallel, rate, host_rate, probes } = orders.pace;
+        let Pace { parallel, rate, host_rate, engine, transmit, recall, shard, probes } = orders.pace;
         Self {
             schema: SCHEMA.to_owned(),
             vantage: vantage.to_owned(),
@@ -159,6 +164,10 @@ impl Job {
             parallel,
             rate,
             host_rate,
+            engine: engine.word(),
+            transmit: transmit.word(),
+            recall,
+            shard: shard.to_string(),
             probes: PROBES.iter().find(|(_, known)| *known == probes).map_or("none", |(name, _)| name).to_owned(),
             behind: orders
                 .behind
@@ -203,6 +212,11 @@ impl Job {
                 parallel: self.parallel,
                 rate: self.rate,
                 host_rate: self.host_rate,
+                engine: EngineChoice::from_word(&self.engine).ok_or_else(|| wrong("engine", &self.engine))?,
+                transmit: TransmitChoice::from_word(&self.transmit)
+                    .ok_or_else(|| wrong("way to transmit", &self.transmit))?,
+                recall: self.recall,
+                shard: self.shard.parse().map_err(|_| wrong("shard", &self.shard))?,
                 probes: probes.ok_or_else(|| wrong("use of probes", &self.probes))?,
             },
             seed: identity::seed(),
@@ -252,6 +266,7 @@ const PROBES: [(&str, ProbeUse); 3] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Shard;
 
     #[test]
     fn a_job_comes_back_as_it_was_given() {
@@ -261,7 +276,16 @@ mod tests {
             names: BTreeMap::new(),
             tcp: "22,80-90".parse().unwrap(),
             udp: PortRanges::default(),
-            pace: Pace { parallel: Some(3), rate: None, host_rate: Some(50), probes: ProbeUse::Safe },
+            pace: Pace {
+                parallel: Some(3),
+                rate: None,
+                host_rate: Some(50),
+                engine: EngineChoice::Syn,
+                transmit: TransmitChoice::Kernel,
+                recall: Some(0.999),
+                shard: Shard::new(2, 3).unwrap(),
+                probes: ProbeUse::Safe,
+            },
             seed: 1,
             narrowed: false,
             behind: vec![Behind {
@@ -275,6 +299,8 @@ mod tests {
         let back = serde_json::from_str::<Job>(&text).unwrap().orders().unwrap();
         assert_eq!((back.targets, back.tcp, back.udp), (orders.targets, orders.tcp, orders.udp));
         assert_eq!((back.pace.parallel, back.pace.host_rate, back.pace.probes), (Some(3), Some(50), ProbeUse::Safe));
+        assert_eq!((back.pace.engine, back.pace.transmit), (EngineChoice::Syn, TransmitChoice::Kernel));
+        assert_eq!((back.pace.recall, back.pace.shard), (Some(0.999), Shard::new(2, 3).unwrap()));
         assert!(back.behind[0].wanted.contains(&endpoint));
         assert!(serde_json::from_str::<Job>(&text.replace("\"tcp\"", "\"tpc\"")).is_err());
     }

@@ -1,7 +1,7 @@
 //! Through-host tests: what a host report names behind its host is tried by way of that host's MAC address, from a
 //! namespace of our own. Reads only, like every sweep; no route of this machine changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::RunError;
@@ -74,7 +74,8 @@ pub fn try_all(tries: &Tries, seen: &mut Seen, standpoint: &Standpoint, ends: En
         if asked.is_empty() || ends.interrupt.is_raised() {
             continue;
         }
-        match way(&asked, behind, tries) {
+        let macs = macs_of(seen);
+        match way(&asked, behind, tries, macs) {
             // Through a chosen interface only where it is the route's.
             Ok(way)
                 if standpoint.kind == VantageKind::Interface
@@ -90,10 +91,20 @@ pub fn try_all(tries: &Tries, seen: &mut Seen, standpoint: &Standpoint, ends: En
     }
 }
 
+/// What the sweep has asked for itself: the kernel's table does not know it.
+fn macs_of(seen: &Seen) -> HashMap<IpAddr, String> {
+    seen.hosts.iter().filter_map(|host| Some((host.address, host.mac.clone()?))).collect()
+}
+
 /// `Err(None)`: there is no link to it, as to oneself.
-fn way(asked: &[IpAddr], behind: &Behind, tries: &Tries) -> Result<Way, Option<String>> {
+fn way(
+    asked: &[IpAddr],
+    behind: &Behind,
+    tries: &Tries,
+    mut macs: HashMap<IpAddr, String>,
+) -> Result<Way, Option<String>> {
     let failed = |error: &dyn std::error::Error| Some(error.to_string());
-    let macs = neighbour_macs().map_err(|error| failed(&error))?;
+    macs.extend(neighbour_macs().map_err(|error| failed(&error))?);
     let own = own_addresses().map_err(|error| failed(&error))?;
     let mut found: Option<Way> = None;
     let mut router = None;
@@ -185,7 +196,7 @@ fn try_one(
                     names: std::collections::BTreeMap::new(),
                     tcp: ports,
                     udp: PortRanges::default(),
-                    connect: super::looking::connect_settings(settings, &own),
+                    sweep: super::looking::connecting(settings, &own),
                     prober: super::looking::prober(settings.probes, None, ends.catalogue)?,
                     payloads: std::sync::Arc::clone(ends.catalogue) as _,
                     own: own.clone(),

@@ -330,7 +330,16 @@ impl<'a> Sweeper<'a> {
             dropped_replies: 0,
             recall: None,
         };
-        SweepResult { observations, groups, living, improbable: BTreeMap::new(), stats, gaps, interrupted }
+        SweepResult {
+            observations,
+            groups,
+            living,
+            macs: BTreeMap::new(),
+            improbable: BTreeMap::new(),
+            stats,
+            gaps,
+            interrupted,
+        }
     }
 }
 

@@ -1,19 +1,20 @@
 //! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.
 //!
-//! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`link`] (who is there), [`pace`] (how fast), [`tally`]
-//! (what answered, folded), [`recall`] (what may have been missed, and whether to go on). Drivers: [`connect`] for TCP
-//! without privileges, [`datagram`] for UDP.
+//! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`link`] (who is there), [`pace`]
+//! (how fast), [`tally`] (what answered, folded), [`recall`] (what may have been missed, and whether to go on), [`syn`] (the
+//! machine of the raw sweep). Drivers: [`raw`] for TCP by packets, in a process of its own, [`connect`] for TCP without
+//! privileges, [`datagram`] for UDP.
 //!
-//! Both drivers work in rounds. Round one asks everything. Each later round asks, in a new order, what did not answer
-//! on hosts that live, until fewer than a tenth of a port is expected to be missing.
+//! All work in rounds. Round one asks everything. Each later round asks, in a new order, what did not answer on hosts that
+//! live, until fewer than a tenth of a port is expected to be missing.
 
 pub mod answer;
 pub mod connect;
-
 pub mod datagram;
 pub mod link;
 pub mod pace;
 pub mod queued_error;
+pub mod raw;
 pub mod recall;
 pub mod rtt;
 pub mod syn;
@@ -53,6 +54,8 @@ pub struct SweepResult {
     pub groups: Vec<PortGroup>,
     /// Hosts that answered anything.
     pub living: BTreeSet<IpAddr>,
+    /// Link-layer addresses that the sweep itself has asked for; the kernel's table has the others.
+    pub macs: BTreeMap<IpAddr, String>,
     /// Addresses that accept on ports that nobody uses, too: what is open there says little.
     pub improbable: BTreeMap<IpAddr, Improbable>,
     pub stats: Sweep,

@@ -108,9 +108,14 @@ impl NeighbourAnswer {
     /// Reads an ARP reply or request (its sender tells as much), or a neighbour advertisement.
     pub fn from_ethernet(frame: &[u8]) -> Option<Self> {
         let ethernet = EthernetPacket::new(frame)?;
-        let answer = match ethernet.get_ethertype() {
-            EtherTypes::Arp => Self::from_arp(ethernet.payload()),
-            EtherTypes::Ipv6 => Self::from_advertisement(ethernet.payload(), Mac(ethernet.get_source().octets())),
+        Self::read(ethernet.get_ethertype().0, ethernet.payload(), Mac(ethernet.get_source().octets()))
+    }
+
+    /// Reads what an Ethernet frame of that type carried, from its `sender`.
+    pub fn read(ethertype: u16, payload: &[u8], sender: Mac) -> Option<Self> {
+        let answer = match pnet_packet::ethernet::EtherType(ethertype) {
+            EtherTypes::Arp => Self::from_arp(payload),
+            EtherTypes::Ipv6 => Self::from_advertisement(payload, sender),
             _ => None,
         }?;
         answer.mac.is_unicast().then_some(answer)

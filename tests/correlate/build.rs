@@ -46,7 +46,7 @@ pub struct Scan {
 pub struct ScanHost {
     pub address: IpAddr,
     /// `80/tcp open accepted`, `80/tcp filtered icmp-host-prohibited from=198.18.0.1`,
-    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`.
+    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63`.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// `tcp closed refused 1-21,23`.
@@ -225,7 +225,11 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
         port: port.parse().unwrap(),
         state: from_name(words.at(1)),
         reason: from_name(words.at(2)),
-        evidence: Evidence { offender: words.key("from").map(|text| text.parse().unwrap()), ..Evidence::default() },
+        evidence: Evidence {
+            offender: words.key("from").map(|text| text.parse().unwrap()),
+            ttl: words.key("ttl").map(|text| text.parse().unwrap()),
+            ..Evidence::default()
+        },
         seen_from: vec![vantage.to_owned()],
         via: None,
         views: Vec::new(),

@@ -1,56 +1,10 @@
 //! What only the kernel tells: units and LXC's containers by their cgroups, BPF programs, threads.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use serde_json::json;
 
 use crate::plain::{LISTEN, machine, python};
+use crate::support::{Cgroup, innermost};
 use crate::view::View;
-
-/// A cgroup of this test's own, gone with the value.
-struct Cgroup(Vec<PathBuf>);
-
-impl Cgroup {
-    /// In the unified hierarchy, or systemd's own of version 1.
-    fn new(parts: &[&str]) -> Option<Self> {
-        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
-        let root = roots.iter().find(|root| Path::new(root).join("cgroup.procs").exists())?;
-        let mut made = Self(Vec::new());
-        let mut path = PathBuf::from(root);
-        for part in parts {
-            path.push(part);
-            if !path.exists() {
-                fs::create_dir(&path).ok()?;
-                made.0.push(path.clone());
-            }
-        }
-        made.0.last().is_some().then_some(made)
-    }
-
-    fn take(&self, pid: u32) {
-        let procs = self.0[self.0.len() - 1].join("cgroup.procs");
-        fs::write(&procs, pid.to_string()).unwrap_or_else(|error| panic!("{}: {error}", procs.display()));
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for path in self.0.iter().rev() {
-            let _ = fs::remove_dir(path);
-        }
-    }
-}
-
-/// The process that a background command runs behind `nsenter`, by its own children.
-fn innermost(mut pid: u32) -> u32 {
-    while let Ok(children) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-        && let Some(child) = children.split_whitespace().next()
-    {
-        pid = child.parse().unwrap();
-    }
-    pid
-}
 
 #[test]
 fn units_and_lxc_by_cgroup() {
@@ -74,7 +28,6 @@ fn units_and_lxc_by_cgroup() {
     assert_eq!(view.container(&container)["engine"], "lxc");
     assert_eq!(view.listener(7002, "host")["unit"], unit);
     drop((inside, outside));
-    std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
 /// Programs without a compiler: two instructions each. XDP passes, tcx goes on, the look-up passes.

@@ -16,6 +16,7 @@
 
 mod audit;
 mod case;
+mod evidence;
 mod exit_codes;
 mod firewalls;
 mod lab_itself;

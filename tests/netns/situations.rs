@@ -149,16 +149,22 @@ fn etcd_on_loopback_led_to(host: &Host) -> Background {
 }
 
 /// A namespace `name` of the host, joined to it by the interface `outer`.
-fn inner_namespace(host: &Host, name: &str, outer: &str) {
+pub fn inner_namespace(host: &Host, name: &str, outer: &str) {
     let script = format!("ip netns add {name} && ip link add {outer} type veth peer name eth0 netns {name}");
     finish(host.command("sh").args(["-c", &script]));
 }
 
-fn web_server(host: &Host, namespace: &str, port: &str) -> Background {
+pub fn web_server(host: &Host, namespace: &str, port: &str) -> Background {
     let mut command = host.command("nsenter");
     command.arg(format!("--net=/run/netns/{namespace}"));
     command.args(["busybox", "httpd", "-f", "-p", port, "-h"]).arg(&host.directory);
-    Background::start(&format!("httpd-{port}"), &host.directory, &mut command).killed_at_once()
+    let mut server = Background::start(&format!("httpd-{port}"), &host.directory, &mut command);
+    server.wait_until("port", |_| {
+        let listening =
+            host.command("nsenter").arg(format!("--net=/run/netns/{namespace}")).args(["ss", "-Htln"]).output();
+        listening.is_ok_and(|shown| String::from_utf8_lossy(&shown.stdout).contains(&format!(":{port} ")))
+    });
+    server.killed_at_once()
 }
 
 /// What kube-proxy writes for a service of type NodePort with one pod, in its iptables mode.

@@ -142,6 +142,7 @@ impl<'a> Case<'a> {
 
     fn subject(&self) -> Subject<'a> {
         let door = match self.entry.verdict {
+            Some(Verdict::Contradiction) => Door::Beside,
             Some(Verdict::Unreported | Verdict::LeakedLocal) => Door::Unknown,
             _ if self.published.is_some() => Door::Forward,
             _ => Door::Input,

@@ -78,6 +78,11 @@ fn found(known: Known, kinds: &[Kind], value: &Value) -> Option<Expression> {
             let offset = body.get("offset").map_or(Some(0), Value::as_u64)?;
             Some(Expression::Value(Datum::Number(offset.into())))
         }
+        "numgen" | "jhash" | "symhash" => {
+            let first = body.get("offset").map_or(Some(0), Value::as_u64)?;
+            let count = body.get("mod")?.as_u64().filter(|count| *count > 0)?;
+            Some(Expression::Choice { what: render::expression(value), first, count })
+        }
         "concat" => {
             let parts = body.as_array()?;
             let kind = |at: usize| kinds.get(at).copied().unwrap_or(Kind::Number(128));

@@ -108,6 +108,7 @@ impl Kind {
             Expression::ShiftLeft(..) | Expression::ShiftRight(..) => Self::Number(128),
             // Written out in the rule, as numbers are.
             Expression::Value(_) => Self::Number(128),
+            Expression::Choice { .. } => Self::Number(32),
             Expression::Concatenation(_) | Expression::Map { .. } | Expression::Unknown(_) => Self::Unknown,
         }
     }

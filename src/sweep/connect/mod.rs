@@ -178,7 +178,16 @@ pub fn sweep(
     let living: BTreeSet<IpAddr> = tally.hosts().map(|(address, _)| address).collect();
     let mut observations = std::mem::take(&mut tally.open);
     observations.sort_by_key(|observation| observation.endpoint);
-    SweepResult { observations, groups, living, improbable: BTreeMap::new(), stats, gaps, interrupted }
+    SweepResult {
+        observations,
+        groups,
+        living,
+        macs: BTreeMap::new(),
+        improbable: BTreeMap::new(),
+        stats,
+        gaps,
+        interrupted,
+    }
 }
 
 /// Answering endpoints by how often they had been asked, for `rounds` rounds. Scouted ports were asked once more than

@@ -60,7 +60,7 @@ impl Machine<'_> {
         groups.sort_by(|a, b| {
             (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
         });
-        SweepResult { observations, groups, living, improbable, stats, gaps, interrupted }
+        SweepResult { observations, groups, living, macs: BTreeMap::new(), improbable, stats, gaps, interrupted }
     }
 
     fn stats(&self, now: Instant) -> Sweep {

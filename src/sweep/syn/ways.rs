@@ -51,6 +51,18 @@ impl Ways {
         ways
     }
 
+    /// From disjoint ranges, first and last address inclusive and of one family each.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (IpAddr, IpAddr, Option<Way>)>) -> Self {
+        let mut ways = Self::default();
+        for (first, last, way) in ranges {
+            let list = if first.is_ipv4() { &mut ways.v4 } else { &mut ways.v6 };
+            list.push(Range { first: number(first), last: number(last), way });
+        }
+        ways.v4.sort_by_key(|range| range.first);
+        ways.v6.sort_by_key(|range| range.first);
+        ways
+    }
+
     /// The way to `destination`; `None` without a route.
     pub fn to(&self, destination: IpAddr) -> Option<Way> {
         let (list, number) = match destination {
@@ -88,11 +100,14 @@ fn paint(ranges: &mut Vec<Range>, new: Range) {
 }
 
 fn ends(network: IpNetwork) -> (u128, u128) {
-    let number = |address| match address {
+    (number(network.network()), number(network.broadcast()))
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
-    };
-    (number(network.network()), number(network.broadcast()))
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Namespaces, processes and the lab that owns them: everything ends with the value that made it.
 
+mod cgroup;
 mod lab;
 mod namespace;
 mod podman;
 mod process;
 mod scan;
 
+pub use cgroup::{Cgroup, innermost};
 pub use lab::{Host, Lab};
 pub use namespace::Namespace;
 pub use podman::{LIMITS, Podman, RootlessPodman};

@@ -1,0 +1,77 @@
+//! Opens the sockets of a raw link. That takes CAP_NET_RAW; everything that is done with them later takes none, and so
+//! they can be handed to a process that has nothing else.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::ring::packet_socket;
+use super::transmit::{frame_socket, ip_sockets};
+
+/// What is to be opened for one outlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutletKind {
+    /// Frames of an Ethernet interface, by AF_XDP where that works.
+    Xdp,
+    /// Frames of an Ethernet interface by the kernel's usual way.
+    Frames,
+    /// Whole packets, for everything else.
+    Packets,
+}
+
+/// The sockets of one outlet.
+#[derive(Debug)]
+pub enum OutletSockets {
+    Ethernet {
+        /// `None` when AF_XDP is not wanted, or not to be had in this kernel.
+        xdp: Option<OwnedFd>,
+        frames: OwnedFd,
+    },
+    Packets {
+        ipv4: Option<OwnedFd>,
+        ipv6: Option<OwnedFd>,
+    },
+}
+
+/// All sockets of a link.
+#[derive(Debug)]
+pub struct LinkSockets {
+    pub receiver: OwnedFd,
+    pub outlets: Vec<OutletSockets>,
+}
+
+impl LinkSockets {
+    /// Opens them in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW (EPERM).
+    pub fn open(kinds: &[OutletKind], device: Option<&str>) -> io::Result<Self> {
+        let receiver = packet_socket(SocketType::DGRAM)?;
+        let outlets = kinds.iter().map(|kind| OutletSockets::open(*kind, device)).collect::<io::Result<_>>()?;
+        Ok(Self { receiver, outlets })
+    }
+}
+
+impl OutletSockets {
+    fn open(kind: OutletKind, device: Option<&str>) -> io::Result<Self> {
+        Ok(match kind {
+            OutletKind::Packets => {
+                let (ipv4, ipv6) = ip_sockets(device)?;
+                Self::Packets { ipv4, ipv6 }
+            }
+            OutletKind::Frames => Self::Ethernet { xdp: None, frames: frame_socket()? },
+            OutletKind::Xdp => {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                // A kernel without AF_XDP is no reason to stop.
+                let xdp = socket_with(AddressFamily::XDP, SocketType::RAW, flags, None).ok();
+                Self::Ethernet { xdp, frames: frame_socket()? }
+            }
+        })
+    }
+}
+
+/// Whether this thread may open them: asked of the kernel by opening one.
+pub fn may_send_raw() -> bool {
+    packet_socket(SocketType::DGRAM).is_ok()
+}

@@ -1,0 +1,101 @@
+//! The real link: outlets that frames leave by, and one ring that hears all interfaces.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::open::OutletSockets;
+use super::ring::Receiver;
+use super::transmit::{Discipline, IpTransmit, PacketTransmit};
+use super::xdp::XdpTransmit;
+use super::{Drops, Frames, Link, Packet};
+
+/// A way out.
+#[derive(Debug)]
+pub enum Outlet {
+    Xdp(Box<XdpTransmit>),
+    Frames(PacketTransmit),
+    Packets(IpTransmit),
+}
+
+impl Outlet {
+    /// Takes sockets into use for the interface `index`. AF_XDP that does not work there is given up for a packet socket;
+    /// the second value is why.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn new(sockets: OutletSockets, index: u32) -> io::Result<(Self, Option<io::Error>)> {
+        match sockets {
+            OutletSockets::Packets { ipv4, ipv6 } => Ok((Self::Packets(IpTransmit::new(ipv4, ipv6)), None)),
+            OutletSockets::Ethernet { xdp: None, frames } => {
+                let transmit = PacketTransmit::new(frames, index, Discipline::Keep)?;
+                Ok((Self::Frames(transmit), None))
+            }
+            OutletSockets::Ethernet { xdp: Some(xdp), frames } => match XdpTransmit::new(xdp, index) {
+                Ok(transmit) => Ok((Self::Xdp(Box::new(transmit)), None)),
+                Err(error) => {
+                    let transmit = PacketTransmit::new(frames, index, Discipline::PassBy)?;
+                    Ok((Self::Frames(transmit), Some(error)))
+                }
+            },
+        }
+    }
+
+    /// How it is called in reports.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Xdp(_) => "af_xdp",
+            Self::Frames(_) => "af_packet",
+            Self::Packets(_) => "raw-ip",
+        }
+    }
+
+    /// Sends frames from `from` on; how many went.
+    ///
+    /// # Errors
+    /// The interface is down or gone; the kernel refuses the first of them.
+    pub fn send(&mut self, frames: &Frames, from: usize) -> io::Result<usize> {
+        match self {
+            Self::Xdp(transmit) => transmit.send(frames, from),
+            Self::Frames(transmit) => transmit.send(frames, from),
+            Self::Packets(transmit) => transmit.send(frames, from),
+        }
+    }
+}
+
+/// Outlets and the ring.
+#[derive(Debug)]
+pub struct RawLink {
+    pub outlets: Vec<Outlet>,
+    pub receiver: Receiver,
+}
+
+impl Link for RawLink {
+    fn send(&mut self, outlet: usize, frames: &Frames, from: usize) -> io::Result<usize> {
+        self.outlets[outlet].send(frames, from)
+    }
+
+    fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) -> usize {
+        self.receiver.receive(sink)
+    }
+
+    fn wait(&mut self, longest: Duration) {
+        wait_for(&[self.receiver.socket().as_fd()], longest);
+    }
+
+    fn drops(&mut self) -> Drops {
+        self.receiver.drops()
+    }
+}
+
+/// Until one of them is readable, at most so long.
+pub fn wait_for(sockets: &[BorrowedFd<'_>], longest: Duration) {
+    let mut events: Vec<PollFd<'_>> =
+        sockets.iter().map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN)).collect();
+    let longest = longest.min(Duration::from_secs(1));
+    let timeout = Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: i64::from(longest.subsec_nanos()) };
+    // An interrupted wait is as good as one that is over.
+    let _ = poll(&mut events, Some(&timeout));
+}

@@ -1,0 +1,103 @@
+//! The TCP sweep of a look: which engine, and what the report says where it is not the one that was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::mpsc;
+
+use super::sweeping::space_job;
+use crate::cli::EngineChoice;
+use crate::model::report::{Gap, Sweep};
+use crate::model::{PortRanges, Shard, Transport};
+use crate::net::link::open::may_send_raw;
+use crate::sweep::connect::{self, ConnectSettings};
+use crate::sweep::raw::{self, RawSettings};
+use crate::sweep::{SweepEvent, SweepResult};
+use crate::targets::{Space, TargetSet};
+
+/// How to sweep TCP.
+#[derive(Clone, Debug)]
+pub struct TcpSweep {
+    pub engine: EngineChoice,
+    pub connect: ConnectSettings,
+    pub raw: RawSettings,
+    pub shard: Shard,
+}
+
+/// What is swept, and where it is told.
+#[derive(Debug)]
+pub struct Swept<'a> {
+    pub targets: &'a TargetSet,
+    pub ports: &'a PortRanges,
+    pub seed: u64,
+    pub descriptors: usize,
+    pub events: &'a mpsc::Sender<SweepEvent>,
+    pub cancel: &'a Arc<AtomicBool>,
+}
+
+impl TcpSweep {
+    /// Sweeps on the calling thread, in its network namespace.
+    pub fn run(&self, of: &Swept<'_>) -> SweepResult {
+        let space = Space::new(of.targets.clone(), of.ports, Transport::Tcp, of.seed).sharded(self.shard);
+        let by_connect = || connect::sweep(&space, &self.connect, of.descriptors, of.events, of.cancel);
+        if self.engine == EngineChoice::Connect {
+            return by_connect();
+        }
+        if self.engine == EngineChoice::Auto && !may_send_raw() {
+            let mut result = by_connect();
+            result.gaps.push(gap("it takes CAP_NET_RAW", false));
+            return result;
+        }
+        let job = space_job(of.targets, of.ports, of.seed, self.shard);
+        match raw::sweep(&space, job, &self.raw, of.events, of.cancel) {
+            Ok(result) => result,
+            Err(error) if self.engine == EngineChoice::Auto => {
+                tracing::warn!("no raw sweep: {error}; connecting instead");
+                let mut result = by_connect();
+                result.gaps.push(gap(&error.to_string(), false));
+                result
+            }
+            Err(error) => nothing(gap(&error.to_string(), true)),
+        }
+    }
+}
+
+fn gap(cause: &str, incomplete: bool) -> Gap {
+    let (what, settled_by) = if incomplete {
+        ("the TCP sweep", "root or CAP_NET_RAW, or --engine connect")
+    } else {
+        (
+            "what only a raw sweep sees: hop counts and TCP options of answers",
+            "root, or `setcap cap_net_raw+ep` on the program",
+        )
+    };
+    Gap {
+        what: what.to_owned(),
+        cause: format!("no raw sweep: {cause}"),
+        settled_by: settled_by.to_owned(),
+        incomplete,
+    }
+}
+
+fn nothing(gap: Gap) -> SweepResult {
+    SweepResult {
+        observations: Vec::new(),
+        groups: Vec::new(),
+        living: BTreeSet::new(),
+        macs: BTreeMap::new(),
+        improbable: BTreeMap::new(),
+        stats: Sweep {
+            engine: "syn".to_owned(),
+            transmit: "none".to_owned(),
+            probes_sent: 0,
+            replies: 0,
+            rounds: 0,
+            packets_per_second: 0.0,
+            dropped_replies: 0,
+            recall: None,
+        },
+        gaps: vec![gap],
+        interrupted: false,
+    }
+}

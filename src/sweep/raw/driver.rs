@@ -1,0 +1,267 @@
+//! Carries between the machine, the way in, the thread that transmits, and the process that waits for results.
+#![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::child::tell;
+use super::dress::Dress;
+use super::messages::{Event, Job, STOP, Seen};
+use super::sender::{Load, Sender};
+use super::translated::Translated;
+use crate::net::link::Packet;
+use crate::net::link::raw::wait_for;
+use crate::net::link::ring::Receiver;
+use crate::sweep::SweepResult;
+use crate::sweep::syn::{Batch, Losses, Machine, Next, Question, Unsent};
+use crate::wire::{Mac, NeighbourAnswer, Reply};
+
+/// All that is outside of the machine.
+#[derive(Debug)]
+pub struct Driver<'a> {
+    stream: &'a UnixStream,
+    receiver: Receiver,
+    sender: Sender,
+    dress: Dress,
+    translated: Translated,
+    /// One for each outlet, filled from a batch.
+    loads: Vec<Option<Load>>,
+    dropped: u64,
+    macs: BTreeMap<IpAddr, Mac>,
+}
+
+/// What the other process wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    GoOn,
+    Stop,
+    /// Nobody waits for a result any more.
+    Gone,
+}
+
+/// A packet that counts.
+enum Heard {
+    Neighbour(NeighbourAnswer),
+    Reply(Reply),
+}
+
+impl<'a> Driver<'a> {
+    pub fn new(stream: &'a UnixStream, receiver: Receiver, sender: Sender, job: &Job) -> Self {
+        let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
+        let loads = job.exits.outlets.iter().map(|_| None).collect();
+        Self {
+            stream,
+            receiver,
+            sender,
+            dress,
+            translated: Translated::default(),
+            loads,
+            dropped: 0,
+            macs: BTreeMap::new(),
+        }
+    }
+
+    /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
+    pub fn find_routers(&mut self, known: &[(IpAddr, [u8; 6])]) {
+        for _ in 0..ROUTER_TRIES {
+            let questions = self.dress.missing_routers();
+            if questions.is_empty() {
+                return;
+            }
+            self.dress_questions(&questions);
+            self.hand_over();
+            let until = Instant::now() + ROUTER_WAIT;
+            while !self.dress.missing_routers().is_empty() && Instant::now() < until {
+                wait_for(&[self.receiver.socket()], Duration::from_millis(5));
+                let dress = &mut self.dress;
+                self.receiver.receive(&mut |packet| {
+                    if let Some(Heard::Neighbour(answer)) = heard(packet) {
+                        dress.found_router(answer.address, answer.mac);
+                    }
+                });
+            }
+            for &(address, mac) in known {
+                self.dress.found_router(address, Mac(mac));
+            }
+        }
+    }
+
+    /// Runs the machine to its end; `None` when nobody waits for the result.
+    pub fn run(mut self, mut machine: Machine<'_>) -> Option<SweepResult> {
+        let mut batch = Batch::new(BATCH);
+        let mut looked = Instant::now();
+        let mut told = looked;
+        let interrupted = loop {
+            let now = Instant::now();
+            self.listen(&mut machine, now);
+            self.settle(&mut machine);
+            if now.duration_since(looked) >= LOOK {
+                looked = now;
+                self.count_losses(&mut machine, now);
+                match self.order() {
+                    Order::GoOn => {}
+                    Order::Stop => break true,
+                    Order::Gone => return None,
+                }
+            }
+            if now.duration_since(told) >= TELL {
+                told = now;
+                // One who is gone is noticed by the order.
+                let _ = tell(self.stream, &Event::from(machine.progress()));
+            }
+            let next = machine.poll_transmit(now, &mut batch);
+            self.transmit(&mut machine, &batch);
+            match next {
+                Next::Send => {}
+                Next::Wait(until) => {
+                    let longest = until.saturating_duration_since(Instant::now()).min(LOOK);
+                    wait_for(&[self.receiver.socket()], longest);
+                }
+                Next::Done => break false,
+            }
+        };
+        self.count_losses(&mut machine, Instant::now());
+        let mut result = machine.finish(Instant::now(), interrupted);
+        let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
+        result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();
+        Some(result)
+    }
+
+    /// Gives the machine what has arrived, and the other process what is open.
+    fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
+        self.receiver.receive(&mut |packet| {
+            // The kernel's time is the wall clock's, which may have been set meanwhile.
+            let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
+            let at = now.checked_sub(age).unwrap_or(now);
+            match heard(packet) {
+                Some(Heard::Neighbour(answer)) => {
+                    if macs.len() < MOST_MACS {
+                        macs.insert(answer.address, answer.mac);
+                    }
+                    machine.on_resolved(answer.address, Some(answer.mac));
+                }
+                Some(Heard::Reply(reply)) => {
+                    if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
+                        let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
+                    }
+                }
+                None => {}
+            }
+        });
+    }
+
+    /// Tells the machine what did not leave.
+    fn settle(&mut self, machine: &mut Machine<'_>) {
+        self.sender.collect(&mut |failure| {
+            if let Some(probe) = &failure.probe {
+                machine.on_unsent(probe, failure.why);
+            }
+        });
+    }
+
+    fn count_losses(&mut self, machine: &mut Machine<'_>, now: Instant) {
+        let dropped = self.receiver.drops().dropped;
+        let receive_drops = dropped - self.dropped;
+        self.dropped = dropped;
+        machine.on_losses(now, Losses { receive_drops, send_failures: 0 });
+    }
+
+    fn order(&self) -> Order {
+        let mut byte = [0; 1];
+        match recv(self.stream, &mut byte[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Order::Gone,
+            Ok(_) if byte == [STOP] => Order::Stop,
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Order::GoOn,
+            Err(_) => Order::Gone,
+        }
+    }
+
+    /// Hands a batch over, outlet by outlet.
+    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
+        self.dress_questions(&batch.questions);
+        for probe in &batch.probes {
+            let Some(load) = load_of(&mut self.loads, &mut self.sender, self.dress.outlet(probe.source)) else {
+                continue;
+            };
+            let mut length = None;
+            load.frames.push(|slot| {
+                length = self.dress.probe(probe, slot);
+                length.unwrap_or(0)
+            });
+            match length {
+                Some(_) => {
+                    load.probes.push(Some(*probe));
+                    if let Some(source) = self.dress.kernel_routed(probe.source) {
+                        self.translated.sent(probe, source);
+                    }
+                }
+                // Its router does not answer.
+                None => machine.on_unsent(probe, Unsent::NoRoute),
+            }
+        }
+        self.hand_over();
+    }
+
+    fn dress_questions(&mut self, questions: &[Question]) {
+        for question in questions {
+            let Some(load) = load_of(&mut self.loads, &mut self.sender, self.dress.outlet(question.source)) else {
+                continue;
+            };
+            let mut length = None;
+            load.frames.push(|slot| {
+                length = self.dress.question(question, slot);
+                length.unwrap_or(0)
+            });
+            load.probes.extend(length.map(|_| None));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        for load in self.loads.iter_mut().filter_map(Option::take) {
+            self.sender.send(load);
+        }
+    }
+}
+
+/// The load that is being filled for an outlet.
+fn load_of<'l>(loads: &'l mut [Option<Load>], sender: &mut Sender, outlet: Option<usize>) -> Option<&'l mut Load> {
+    let outlet = outlet?;
+    Some(loads.get_mut(outlet)?.get_or_insert_with(|| sender.load(outlet)))
+}
+
+/// What a packet is to a sweep.
+fn heard(packet: &Packet<'_>) -> Option<Heard> {
+    if is_neighbour(packet) {
+        NeighbourAnswer::read(packet.protocol, packet.bytes, Mac(packet.sender)).map(Heard::Neighbour)
+    } else {
+        Reply::from_ip(packet.bytes).map(Heard::Reply)
+    }
+}
+
+/// ARP, or an advertisement of neighbour discovery (ICMPv6 type 136).
+fn is_neighbour(packet: &Packet<'_>) -> bool {
+    match packet.protocol {
+        0x0806 => true,
+        0x86dd => packet.bytes.get(6) == Some(&58) && packet.bytes.get(40) == Some(&136),
+        _ => false,
+    }
+}
+
+/// Probes at a time: some tenths of a millisecond's worth at full speed.
+const BATCH: usize = 512;
+/// Between two looks at losses and orders.
+const LOOK: Duration = Duration::from_millis(20);
+const TELL: Duration = Duration::from_millis(100);
+/// A timestamp older than this is of a clock that was set.
+const OLDEST: Duration = Duration::from_secs(10);
+/// Anybody on the link may claim addresses; no link has so many.
+const MOST_MACS: usize = 1 << 17;
+const ROUTER_TRIES: u32 = 3;
+const ROUTER_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,157 @@
+//! What the two processes of a raw sweep tell each other: a job one way, then a line for each event the other way. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::exits::Exits;
+use crate::model::report::{Gap, PortGroup, Sweep};
+use crate::model::{Endpoint, Evidence, Improbable, Observation, PortState, Reason};
+use crate::sweep::{Progress, SweepResult};
+
+/// What the sweeping process is to do. The descriptors of the receiver and of each outlet follow it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    pub space: SpaceJob,
+    pub exits: Exits,
+    /// For each outlet: whether a descriptor of AF_XDP comes, and for packets which families.
+    pub descriptors: Vec<Descriptors>,
+    pub source_ports: Vec<u16>,
+    pub own: Vec<IpAddr>,
+    pub key: [u8; 16],
+    pub rate: Option<u64>,
+    pub host_rate: Option<u32>,
+    pub recall: Option<f64>,
+    /// Rather nothing than another way out of Ethernet interfaces than AF_XDP.
+    pub xdp_only: bool,
+    /// Routers that the kernel knows already, with their link-layer addresses.
+    pub known: Vec<(IpAddr, [u8; 6])>,
+}
+
+/// The endpoints, as the process that knows how makes a space of them again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceJob {
+    /// First and last address, inclusive.
+    pub ranges: Vec<(IpAddr, IpAddr)>,
+    pub ports: String,
+    pub seed: u64,
+    /// `1/4`; empty for all of it.
+    pub shard: String,
+}
+
+/// Which descriptors an outlet has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Descriptors {
+    Frames { xdp: bool },
+    Packets { ipv4: bool, ipv6: bool },
+}
+
+impl Descriptors {
+    pub fn count(self) -> usize {
+        match self {
+            Self::Frames { xdp } => 1 + usize::from(xdp),
+            Self::Packets { ipv4, ipv6 } => usize::from(ipv4) + usize::from(ipv6),
+        }
+    }
+}
+
+/// A line from the sweeping process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    Found(Box<Seen>),
+    Progress {
+        round: u32,
+        done: u64,
+        total: u64,
+        sent: u64,
+        open: u64,
+    },
+    /// The last one, in good order.
+    Done(Box<Done>),
+    /// The last one, when it could not even begin.
+    Failed {
+        why: String,
+    },
+}
+
+/// An observation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    endpoint: String,
+    state: PortState,
+    reason: Reason,
+    evidence: Evidence,
+}
+
+/// A result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    observations: Vec<Seen>,
+    groups: Vec<PortGroup>,
+    living: Vec<IpAddr>,
+    macs: BTreeMap<IpAddr, String>,
+    improbable: Vec<(IpAddr, Improbable)>,
+    stats: Sweep,
+    gaps: Vec<Gap>,
+    interrupted: bool,
+}
+
+impl From<&Observation> for Seen {
+    fn from(of: &Observation) -> Self {
+        let Observation { endpoint, state, reason, evidence } = of;
+        Self { endpoint: endpoint.to_string(), state: *state, reason: *reason, evidence: evidence.clone() }
+    }
+}
+
+impl Seen {
+    /// `None` when the endpoint is none.
+    pub fn observation(self) -> Option<Observation> {
+        let Self { endpoint, state, reason, evidence } = self;
+        Some(Observation { endpoint: endpoint.parse::<Endpoint>().ok()?, state, reason, evidence })
+    }
+}
+
+impl From<Progress> for Event {
+    fn from(Progress { round, done, total, sent, open }: Progress) -> Self {
+        Self::Progress { round, done, total, sent, open }
+    }
+}
+
+impl From<SweepResult> for Done {
+    fn from(of: SweepResult) -> Self {
+        let SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
+        Self {
+            observations: observations.iter().map(Seen::from).collect(),
+            groups,
+            living: living.into_iter().collect(),
+            macs,
+            improbable: improbable.into_iter().collect(),
+            stats,
+            gaps,
+            interrupted,
+        }
+    }
+}
+
+impl From<Done> for SweepResult {
+    fn from(of: Done) -> Self {
+        let Done { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
+        Self {
+            observations: observations.into_iter().filter_map(Seen::observation).collect(),
+            groups,
+            living: living.into_iter().collect::<BTreeSet<_>>(),
+            macs,
+            improbable: improbable.into_iter().collect(),
+            stats,
+            gaps,
+            interrupted,
+        }
+    }
+}
+
+/// A byte to the sweeping process: end now, and tell what was found.
+pub const STOP: u8 = b's';

@@ -1,0 +1,459 @@
+//! The process that was called: opens what the sweep needs, starts the sweeping process, and collects what it finds.
+#![expect(clippy::disallowed_methods, reason = "a driver: starts a process and waits for it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::sync::mpsc;
+
+use super::exits::{Exits, Outlet, nobodys};
+use super::messages::{Descriptors, Event, Job, STOP, SpaceJob};
+use crate::model::report::{Gap, Sweep};
+use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::net::addresses::known_neighbours;
+use crate::net::handover::send_descriptors;
+use crate::net::interface::interfaces;
+use crate::net::link::open::OutletKind;
+use crate::net::link::{LinkSockets, OutletSockets};
+use crate::net::pressure::Pressure;
+use crate::net::source_ports::SourcePorts;
+use crate::net::ways::ways_to;
+use crate::net::{NetlinkError, OwnAddress};
+use crate::sweep::tally::Tally;
+use crate::sweep::{Progress, SweepEvent, SweepResult};
+
+/// How to sweep.
+#[derive(Clone, Debug)]
+pub struct RawSettings {
+    pub rate: Option<u64>,
+    pub host_rate: Option<u32>,
+    pub recall: Option<f64>,
+    pub own: Vec<OwnAddress>,
+    /// Everything leaves by this interface; `None`: by the routes.
+    pub device: Option<String>,
+    pub transmit: Transmit,
+}
+
+/// How frames leave Ethernet interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transmit {
+    /// AF_XDP where it works, else packet sockets.
+    #[default]
+    Best,
+    /// AF_XDP or nothing.
+    Xdp,
+    /// Packet sockets: queueing disciplines and captures of this machine see everything.
+    Kernel,
+}
+
+/// Why there was no raw sweep.
+#[derive(Debug, thiserror::Error)]
+pub enum RawError {
+    #[error("{what}: {error}")]
+    Io { what: &'static str, error: io::Error },
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("the sweeping process: {0}")]
+    Child(String),
+}
+
+/// Sweeps `space`, which `job` describes, from the calling thread's network namespace. Found endpoints go to `events` as
+/// they come; `cancel` stops the sweep, which then returns what it has.
+///
+/// # Errors
+/// It could not begin: without CAP_NET_RAW, or without what it needs of this machine. A sweeping process that ends
+/// half-way is no error but a gap.
+pub fn sweep(
+    space: &dyn ProbeSpace,
+    job: SpaceJob,
+    settings: &RawSettings,
+    events: &mpsc::Sender<SweepEvent>,
+    cancel: &AtomicBool,
+) -> Result<SweepResult, RawError> {
+    let before = Pressure::now();
+    let ports = SourcePorts::hold(SOURCE_PORTS, job.seed).map_err(failed("source ports of its own"))?;
+    let prepared = prepare(job, settings, ports.ports())?;
+    let mut running = Running::start(&prepared)?;
+    let mut collected = Collected::default();
+    let outcome = running.collect(&mut collected, space, events, cancel);
+    running.end();
+    let mut result = match outcome {
+        Ok(result) => *result,
+        Err(why) if collected.began => collected.without_end(&why, space),
+        Err(why) => return Err(RawError::Child(why)),
+    };
+    result.gaps.extend(pressure_gaps(before, collected.fullest, Pressure::now()));
+    Ok(result)
+}
+
+/// The job with its descriptors.
+struct Prepared {
+    job: Job,
+    descriptors: Vec<OwnedFd>,
+}
+
+fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Result<Prepared, RawError> {
+    let interfaces = interfaces()?;
+    let device = settings.device.as_deref();
+    let index = device.and_then(|name| interfaces.iter().find(|one| one.name == name)).map(|one| one.index);
+    let pieces = ways_to(space.ranges.iter().copied(), &interfaces, index)?;
+    if space.shard.is_empty() {
+        // Broadcast addresses are no hosts'. Shards keep them: on other machines they may be some.
+        space.ranges = without(&space.ranges, &nobodys(&pieces).collect::<Vec<_>>());
+    }
+    let exits = Exits::new(&pieces, &interfaces);
+    let kinds: Vec<OutletKind> = exits
+        .outlets
+        .iter()
+        .map(|outlet| match (outlet, settings.transmit) {
+            (Outlet::Packets, _) => OutletKind::Packets,
+            (Outlet::Ethernet { .. }, Transmit::Kernel) => OutletKind::Frames,
+            (Outlet::Ethernet { .. }, Transmit::Best | Transmit::Xdp) => OutletKind::Xdp,
+        })
+        .collect();
+    let sockets = LinkSockets::open(&kinds, device).map_err(failed("raw sockets"))?;
+    let mut descriptors = vec![sockets.receiver];
+    let mut kept = Vec::new();
+    for outlet in sockets.outlets {
+        match outlet {
+            OutletSockets::Ethernet { xdp, frames } => {
+                kept.push(Descriptors::Frames { xdp: xdp.is_some() });
+                descriptors.extend(xdp);
+                descriptors.push(frames);
+            }
+            OutletSockets::Packets { ipv4, ipv6 } => {
+                kept.push(Descriptors::Packets { ipv4: ipv4.is_some(), ipv6: ipv6.is_some() });
+                descriptors.extend(ipv4.into_iter().chain(ipv6));
+            }
+        }
+    }
+    let routers: BTreeSet<IpAddr> = exits.exits.iter().filter_map(|exit| exit.router).collect();
+    let known = if routers.is_empty() { Vec::new() } else { known_neighbours()? };
+    let mut key = [0; 16];
+    // Sixteen bytes come whole once the kernel has any (getrandom(2)).
+    getrandom(&mut key[..], GetRandomFlags::empty()).map_err(|error| failed("random bytes")(error.into()))?;
+    let job = Job {
+        space,
+        exits,
+        descriptors: kept,
+        source_ports: ports.to_vec(),
+        own: settings.own.iter().map(|own| own.address).collect(),
+        key,
+        rate: settings.rate,
+        host_rate: settings.host_rate,
+        recall: settings.recall,
+        xdp_only: settings.transmit == Transmit::Xdp,
+        known: known.into_iter().filter(|(address, _)| routers.contains(address)).collect(),
+    };
+    Ok(Prepared { job, descriptors })
+}
+
+/// `ranges` without the addresses of `others`, which each lie wholly in one of them.
+fn without(ranges: &[(IpAddr, IpAddr)], others: &[(IpAddr, IpAddr)]) -> Vec<(IpAddr, IpAddr)> {
+    let next = |address: IpAddr, forward: bool| -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(v4) if forward => v4.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
+            IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(|bits| IpAddr::V4(bits.into())),
+            IpAddr::V6(v6) if forward => v6.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
+            IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(|bits| IpAddr::V6(bits.into())),
+        }
+    };
+    let mut kept = Vec::new();
+    for &(first, last) in ranges {
+        let mut start = Some(first);
+        let mut inside: Vec<_> = others.iter().filter(|other| first <= other.0 && other.1 <= last).collect();
+        inside.sort();
+        for &&(from, to) in &inside {
+            if let (Some(begin), Some(end)) = (start, next(from, false))
+                && begin < from
+            {
+                kept.push((begin, end));
+            }
+            start = next(to, true);
+        }
+        if let Some(begin) = start.filter(|begin| *begin <= last) {
+            kept.push((begin, last));
+        }
+    }
+    kept
+}
+
+/// The sweeping process.
+struct Running {
+    child: Child,
+    stream: UnixStream,
+}
+
+/// What came so far.
+#[derive(Default)]
+struct Collected {
+    /// By endpoint.
+    found: BTreeMap<String, Observation>,
+    progress: Progress,
+    began: bool,
+    /// The pressure when this machine's connection tracking was fullest.
+    fullest: Pressure,
+}
+
+impl Running {
+    fn start(prepared: &Prepared) -> Result<Self, RawError> {
+        let (here, there) = UnixStream::pair().map_err(failed("a socket pair"))?;
+        // The program that runs, whatever its path has become since.
+        let child = Command::new("/proc/self/exe")
+            .arg0("postern")
+            .arg(COMMAND)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(there)))
+            .stdout(Stdio::null())
+            // Ctrl-C is for this process, which asks the other one to end.
+            .process_group(0)
+            .spawn()
+            .map_err(failed("starting /proc/self/exe"))?;
+        let mut running = Self { child, stream: here };
+        if let Err(error) = running.hand_over(prepared) {
+            running.end();
+            return Err(failed("handing the job over")(error));
+        }
+        Ok(running)
+    }
+
+    fn hand_over(&mut self, prepared: &Prepared) -> io::Result<()> {
+        let text = serde_json::to_vec(&prepared.job)?;
+        self.stream.write_all(&(text.len() as u64).to_ne_bytes())?;
+        self.stream.write_all(&text)?;
+        send_descriptors(&self.stream, &prepared.descriptors)
+    }
+
+    /// Until the result is there; else why there is none.
+    fn collect(
+        &mut self,
+        collected: &mut Collected,
+        space: &dyn ProbeSpace,
+        events: &mpsc::Sender<SweepEvent>,
+        cancel: &AtomicBool,
+    ) -> Result<Box<SweepResult>, String> {
+        self.stream.set_read_timeout(Some(GLANCE)).map_err(|error| error.to_string())?;
+        let mut buffer = vec![0; 1 << 16];
+        let mut line = Vec::new();
+        let mut asked_to_stop: Option<Instant> = None;
+        let mut looked = Instant::now();
+        loop {
+            let now = Instant::now();
+            if cancel.load(Ordering::Relaxed) && asked_to_stop.is_none() {
+                asked_to_stop = Some(now);
+                // One who is gone is noticed below.
+                let _ = self.stream.write_all(&[STOP]);
+            }
+            if asked_to_stop.is_some_and(|asked| now.duration_since(asked) > PATIENCE) {
+                return Err(format!("it did not end within {} seconds", PATIENCE.as_secs()));
+            }
+            if now.duration_since(looked) >= PRESSURE_LOOK {
+                looked = now;
+                collected.look();
+            }
+            let length = match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(self.death()),
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            for part in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(part);
+                if line.len() > LONGEST_LINE {
+                    return Err("it says too much".to_owned());
+                }
+                if line.last() == Some(&b'\n') {
+                    let event = serde_json::from_slice(&line).map_err(|error| format!("it says nonsense: {error}"))?;
+                    line.clear();
+                    if let Some(end) = collected.take(event, space, events) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How it ended without having said so.
+    fn death(&mut self) -> String {
+        match self.child.wait() {
+            Ok(status) => format!("it ended before the sweep did ({status})"),
+            Err(error) => format!("it ended before the sweep did ({error})"),
+        }
+    }
+
+    /// It has nothing more to say, or is not to.
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Collected {
+    /// Takes an event in; the last one ends the sweep.
+    fn take(
+        &mut self,
+        event: Event,
+        space: &dyn ProbeSpace,
+        events: &mpsc::Sender<SweepEvent>,
+    ) -> Option<Result<Box<SweepResult>, String>> {
+        match event {
+            Event::Found(seen) => {
+                // It reads hostile packets: what it says of others than were asked is not taken.
+                let open = seen.observation().filter(|open| space.contains(&open.endpoint))?;
+                self.began = true;
+                self.found.insert(open.endpoint.to_string(), open.clone());
+                // Nobody listens any more: the run ends.
+                let _ = events.blocking_send(SweepEvent::Found(open));
+                None
+            }
+            Event::Progress { round, done, total, sent, open } => {
+                self.began = true;
+                self.progress = Progress { round, done, total, sent, open };
+                // A progress report that finds no room is not worth waiting for.
+                let _ = events.try_send(SweepEvent::Progress(self.progress));
+                None
+            }
+            Event::Done(done) => {
+                let mut result = SweepResult::from(*done);
+                result.observations.retain(|seen| space.contains(&seen.endpoint));
+                Some(Ok(Box::new(result)))
+            }
+            Event::Failed { why } => Some(Err(why)),
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Pressure::now();
+        if now.conntrack >= self.fullest.conntrack {
+            self.fullest = now;
+        }
+    }
+
+    /// The sweeping process died: what it had found stays.
+    fn without_end(&mut self, why: &str, space: &dyn ProbeSpace) -> SweepResult {
+        let mut tally = Tally::default();
+        for open in std::mem::take(&mut self.found).into_values() {
+            tally.record(open);
+        }
+        let ports = space.ports();
+        let groups = tally.groups(Transport::Tcp, (PortState::Unknown, Reason::LocalLimit), |_| ports.clone());
+        let living = tally.hosts().map(|(address, _)| address).collect();
+        let mut observations = std::mem::take(&mut tally.open);
+        observations.sort_by_key(|open| open.endpoint);
+        SweepResult {
+            stats: Sweep {
+                engine: "syn".to_owned(),
+                transmit: "unknown".to_owned(),
+                probes_sent: self.progress.sent,
+                replies: observations.len() as u64,
+                rounds: self.progress.round + 1,
+                packets_per_second: 0.0,
+                dropped_replies: 0,
+                recall: None,
+            },
+            observations,
+            groups,
+            living,
+            macs: BTreeMap::new(),
+            improbable: BTreeMap::new(),
+            gaps: vec![Gap {
+                what: "the rest of the TCP sweep".to_owned(),
+                cause: format!("the sweeping process is gone: {why}"),
+                settled_by: "another run, or --engine connect".to_owned(),
+                incomplete: true,
+            }],
+            interrupted: false,
+        }
+    }
+}
+
+/// What this machine's own tables may have spoiled.
+fn pressure_gaps(before: Pressure, fullest: Pressure, after: Pressure) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    let overflows = after.neighbour_overflows.saturating_sub(before.neighbour_overflows);
+    if overflows > 0 {
+        gaps.push(Gap {
+            what: "connections to hosts on the link may have failed on this machine".to_owned(),
+            cause: format!(
+                "its neighbour table overflowed {overflows} times (limit {} entries); the sweep itself asks for \
+                 neighbours without it",
+                after.neighbour_limit
+            ),
+            settled_by: "a larger net.ipv4.neigh.default.gc_thresh3".to_owned(),
+            incomplete: false,
+        });
+    }
+    let full = [before, fullest, after]
+        .into_iter()
+        .find(|one| one.conntrack_limit > 0 && one.conntrack * 20 >= one.conntrack_limit * 19);
+    if let Some(full) = full {
+        gaps.push(Gap {
+            what: "answers may have been dropped by this machine".to_owned(),
+            cause: format!("its conntrack table was full ({} of {})", full.conntrack, full.conntrack_limit),
+            settled_by: "a lower --rate, or a larger net.netfilter.nf_conntrack_max".to_owned(),
+            incomplete: true,
+        });
+    }
+    gaps
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
+    move |error| RawError::Io { what, error }
+}
+
+/// The command by which the program becomes the sweeping process.
+pub const COMMAND: &str = "sweeping";
+
+/// One for each round that there may be, and one beside.
+const SOURCE_PORTS: usize = 14;
+const GLANCE: Duration = Duration::from_millis(50);
+const PRESSURE_LOOK: Duration = Duration::from_millis(250);
+/// For what is left to say after it was asked to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_LINE: usize = 1 << 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_cut_out() {
+        let range = |first: &str, last: &str| -> (IpAddr, IpAddr) { (first.parse().unwrap(), last.parse().unwrap()) };
+        let ranges = [range("198.18.0.0", "198.18.0.255"), range("198.18.2.255", "198.18.2.255")];
+        let others = [
+            range("198.18.0.255", "198.18.0.255"),
+            range("198.18.0.0", "198.18.0.0"),
+            range("198.18.0.16", "198.18.0.31"),
+            range("198.18.2.255", "198.18.2.255"),
+        ];
+        let kept = [range("198.18.0.1", "198.18.0.15"), range("198.18.0.32", "198.18.0.254")];
+        assert_eq!(without(&ranges, &others), kept);
+        assert_eq!(without(&ranges, &[]), ranges);
+        let end = range("255.255.255.254", "255.255.255.255");
+        assert_eq!(without(&[end], &[range("255.255.255.255", "255.255.255.255")]), [(end.0, end.0)]);
+    }
+
+    #[test]
+    fn a_full_table_is_told_whenever_it_was_full() {
+        let quiet = Pressure { conntrack: 10, conntrack_limit: 100, ..Pressure::default() };
+        let full = Pressure { conntrack: 96, ..quiet };
+        assert_eq!(pressure_gaps(quiet, quiet, quiet), []);
+        for (before, fullest, after) in [(full, quiet, quiet), (quiet, full, quiet), (quiet, quiet, full)] {
+            let gaps = pressure_gaps(before, fullest, after);
+            assert!(gaps[0].incomplete && gaps[0].cause.contains("96 of 100"), "{gaps:?}");
+        }
+        let overflowed = Pressure { neighbour_overflows: 7, ..quiet };
+        assert!(pressure_gaps(quiet, quiet, overflowed)[0].cause.contains("7 times"));
+    }
+}

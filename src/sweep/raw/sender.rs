@@ -1,0 +1,160 @@
+//! The thread that hands frames to the kernel. Nearly all of a sweep's time goes there, so it has a core of its own while
+//! the machine thinks and reads answers on another.
+#![expect(clippy::disallowed_methods, reason = "a driver: it gives up on a way out that stays full")]
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::net::link::{Frames, Outlet};
+use crate::sweep::syn::{Probe, Unsent};
+
+/// Frames for one outlet, and whose they are.
+#[derive(Debug, Default)]
+pub struct Load {
+    pub outlet: usize,
+    pub frames: Frames,
+    /// One for each frame; `None` for a question.
+    pub probes: Vec<Option<Probe>>,
+    /// Filled when it comes back.
+    pub failed: Vec<Failure>,
+}
+
+/// A frame that did not leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    pub probe: Option<Probe>,
+    pub why: Unsent,
+}
+
+/// The thread, and what waits for it.
+#[derive(Debug)]
+pub struct Sender {
+    loads: Option<SyncSender<Load>>,
+    /// Unbounded: there are never more in it than [`Self::send`] has let in.
+    returned: Receiver<Load>,
+    thread: Option<JoinHandle<()>>,
+    spare: Vec<Load>,
+    out: usize,
+}
+
+impl Sender {
+    /// Starts the thread, and returns once it runs.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub fn start(mut outlets: Vec<Outlet>) -> io::Result<Self> {
+        let (loads, waiting) = sync_channel::<Load>(WAITING);
+        let (give_back, returned) = channel::<Load>();
+        let (begun, begins) = channel::<()>();
+        let thread = thread::Builder::new().name("transmit".to_owned()).spawn(move || {
+            // Nobody waits any more only when the process ends.
+            let _ = begun.send(());
+            for mut load in waiting {
+                if let Some(outlet) = outlets.get_mut(load.outlet) {
+                    send(outlet, &mut load);
+                }
+                if give_back.send(load).is_err() {
+                    break;
+                }
+            }
+        })?;
+        // What a thread asks of the system at its start is done then.
+        begins.recv().map_err(|_| io::Error::other("the thread ended at once"))?;
+        Ok(Self { loads: Some(loads), returned, thread: Some(thread), spare: Vec::new(), out: 0 })
+    }
+
+    /// An empty load for an outlet.
+    pub fn load(&mut self, outlet: usize) -> Load {
+        let mut load = self.spare.pop().unwrap_or_default();
+        load.outlet = outlet;
+        load
+    }
+
+    /// Takes a load, as soon as there is room.
+    pub fn send(&mut self, load: Load) {
+        // The thread lives as long as this value.
+        if let Some(loads) = &self.loads
+            && loads.send(load).is_ok()
+        {
+            self.out += 1;
+        }
+    }
+
+    /// Takes back what has been sent; `failed` is told of each frame that did not leave.
+    pub fn collect(&mut self, failed: &mut dyn FnMut(&Failure)) {
+        while let Ok(mut load) = self.returned.try_recv() {
+            self.out -= 1;
+            load.failed.iter().for_each(&mut *failed);
+            load.failed.clear();
+            load.frames.clear();
+            load.probes.clear();
+            self.spare.push(load);
+        }
+    }
+
+    /// Whether everything has been sent.
+    pub const fn is_idle(&self) -> bool {
+        self.out == 0
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.loads = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has told of itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sends all of a load, and waits for a way out that is full.
+pub fn send(outlet: &mut Outlet, load: &mut Load) {
+    let mut from = 0;
+    let mut stuck: Option<Instant> = None;
+    while from < load.frames.len() {
+        match outlet.send(&load.frames, from) {
+            Ok(0) => {
+                let since = *stuck.get_or_insert_with(Instant::now);
+                if since.elapsed() > GIVE_UP {
+                    load.failed
+                        .extend(load.probes[from..].iter().map(|probe| Failure { probe: *probe, why: Unsent::Device }));
+                    return;
+                }
+                thread::sleep(PAUSE);
+            }
+            Ok(sent) => {
+                from += sent;
+                stuck = None;
+            }
+            Err(error) => {
+                let why = why(&error);
+                load.failed.push(Failure { probe: load.probes[from], why });
+                from += 1;
+                if why == Unsent::Device {
+                    load.failed.extend(load.probes[from..].iter().map(|probe| Failure { probe: *probe, why }));
+                    return;
+                }
+            }
+        }
+    }
+    if let Outlet::Xdp(transmit) = outlet {
+        // A link that fails now fails the next load.
+        let _ = transmit.flush();
+    }
+}
+
+fn why(error: &io::Error) -> Unsent {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => Unsent::Forbidden,
+        Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO) => Unsent::Device,
+        _ => Unsent::NoRoute,
+    }
+}
+
+/// Loads that wait for the thread: some milliseconds' worth.
+const WAITING: usize = 6;
+const PAUSE: Duration = Duration::from_micros(50);
+const GIVE_UP: Duration = Duration::from_millis(500);

@@ -1,0 +1,180 @@
+//! Raw links on a real kernel: each way out delivers what it was given, and the way in hears what it should.
+//!
+//! Needs root and `ip`; prints `SKIPPED: …` otherwise.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test driver: it makes namespaces; a failure of its own is a failed test"
+)]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use postern::net::addresses::interface_names;
+use postern::net::link::open::OutletKind;
+use postern::net::link::ring::{Receiver, packet_socket};
+use postern::net::link::{Frames, Link as _, LinkSockets, Outlet, RawLink};
+use postern::net::namespace::NetworkNamespace;
+
+const PORT: u16 = 25_000;
+
+/// Two namespaces on a veth pair; gone on drop.
+struct Lab {
+    names: [String; 2],
+    here: NetworkNamespace,
+    there: NetworkNamespace,
+}
+
+impl Lab {
+    fn new(name: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() || Command::new("ip").arg("-V").output().is_err() {
+            println!("SKIPPED: link {name}: needs root and ip");
+            return None;
+        }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("link{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let names = [format!("{unique}a"), format!("{unique}b")];
+        let [a, b] = &names;
+        for line in [
+            format!("netns add {a}"),
+            format!("netns add {b}"),
+            format!("-n {a} link add eth0 address 02:00:00:00:00:01 type veth peer name eth0 netns {b}"),
+            format!("-n {a} link set lo up"),
+            format!("-n {a} addr add 198.18.0.1/24 dev eth0"),
+            format!("-n {b} addr add 198.18.0.2/24 dev eth0"),
+            format!("-n {a} link set eth0 up"),
+            format!("-n {b} link set eth0 up"),
+        ] {
+            let output = Command::new("ip").args(line.split(' ')).output().unwrap();
+            assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let open = |name: &str| NetworkNamespace::open(format!("/run/netns/{name}").as_ref()).unwrap();
+        Some(Self { here: open(a), there: open(b), names })
+    }
+
+    fn link(&self, kind: OutletKind) -> RawLink {
+        let made = self.here.inside(|| {
+            let index = index_of("eth0");
+            let sockets = LinkSockets::open(&[kind], None).unwrap();
+            let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
+            let (outlet, _) = Outlet::new(outlet, index).unwrap();
+            RawLink { outlets: vec![outlet], receiver: Receiver::new(sockets.receiver, &[PORT]).unwrap() }
+        });
+        made.unwrap()
+    }
+
+    fn listen(&self) -> Receiver {
+        let socket = self.there.inside(|| packet_socket(rustix::net::SocketType::DGRAM).unwrap()).unwrap();
+        Receiver::new(socket, &[PORT]).unwrap()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Nothing more can be done about one that stays.
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
+        }
+    }
+}
+
+fn index_of(name: &str) -> u32 {
+    interface_names().unwrap().into_iter().find_map(|(index, one)| (one == name).then_some(index)).unwrap()
+}
+
+/// A packet to our port whose identification is `number`, with an Ethernet header in front or none.
+fn write(slot: &mut [u8; 128], number: u16, ethernet: bool) -> usize {
+    let mut packet = vec![0x45, 0, 0, 40];
+    packet.extend(number.to_be_bytes());
+    packet.extend([0x40, 0, 64, 6, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2]);
+    packet.extend([0, 80]);
+    packet.extend(PORT.to_be_bytes());
+    packet.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 4, 0, 0, 0, 0, 0, 0]);
+    let frame = if ethernet { [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1, 8, 0], &packet].concat() } else { packet };
+    slot[..frame.len()].copy_from_slice(&frame);
+    frame.len()
+}
+
+fn send_all(link: &mut RawLink, count: u16) {
+    let ethernet = !matches!(link.outlets[0], Outlet::Packets(_));
+    let started = Instant::now();
+    let mut frames = Frames::default();
+    for first in (0..count).step_by(250) {
+        frames.clear();
+        (first..(first + 250).min(count)).for_each(|number| frames.push(|slot| write(slot, number, ethernet)));
+        let mut from = 0;
+        while from < frames.len() {
+            from += link.send(0, &frames, from).unwrap();
+            assert!(started.elapsed() < Duration::from_secs(20), "the way out stays full");
+        }
+    }
+    if let Outlet::Xdp(transmit) = &mut link.outlets[0] {
+        transmit.flush().unwrap();
+    }
+}
+
+fn delivers(kind: OutletKind, name: &str) {
+    let Some(lab) = Lab::new(name) else { return };
+    let mut link = lab.link(kind);
+    let mut there = lab.listen();
+    assert_eq!(link.outlets[0].name(), name);
+    send_all(&mut link, 10_000);
+    let mut seen = BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(5);
+    while seen.len() < 10_000 && Instant::now() < until {
+        there.receive(&mut |packet| {
+            assert_eq!((packet.protocol, packet.bytes.len()), (0x0800, 40));
+            seen.insert(u16::from_be_bytes([packet.bytes[4], packet.bytes[5]]));
+        });
+    }
+    assert_eq!(seen.len(), 10_000, "{:?}", there.drops());
+    assert_eq!((there.drops().received, there.drops().dropped), (10_000, 0));
+}
+
+#[test]
+fn af_xdp_delivers_every_frame() {
+    delivers(OutletKind::Xdp, "af_xdp");
+}
+
+#[test]
+fn a_packet_socket_delivers_every_frame() {
+    delivers(OutletKind::Frames, "af_packet");
+}
+
+#[test]
+fn raw_ip_delivers_every_packet() {
+    delivers(OutletKind::Packets, "raw-ip");
+}
+
+/// A queue that somebody holds, all the time: the packet socket takes over, and the reason is known.
+#[test]
+fn a_busy_queue_falls_back() {
+    let Some(lab) = Lab::new("busy") else { return };
+    let first = lab.link(OutletKind::Xdp);
+    assert_eq!(first.outlets[0].name(), "af_xdp");
+    let second = lab.link(OutletKind::Xdp);
+    assert_eq!(second.outlets[0].name(), "af_packet");
+    drop(first);
+    // The kernel frees a queue some 30 ms after its holder has gone: asked for at once, it is had after all.
+    assert_eq!(lab.link(OutletKind::Xdp).outlets[0].name(), "af_xdp");
+}
+
+/// What finds no room in the ring is counted.
+#[test]
+fn losses_on_the_way_in_are_counted() {
+    let Some(lab) = Lab::new("drops") else { return };
+    let mut link = lab.link(OutletKind::Xdp);
+    let mut there = lab.listen();
+    for _ in 0..4 {
+        send_all(&mut link, 60_000);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let mut taken = 0;
+    while there.receive(&mut |_| taken += 1) > 0 {}
+    let drops = there.drops();
+    assert!(drops.dropped > 0, "{drops:?}: the ring holds more than it did");
+    assert_eq!(taken + drops.dropped, 240_000);
+}

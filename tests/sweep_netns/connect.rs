@@ -1,0 +1,172 @@
+//! The connect sweep: every way in which a port can answer, or not.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, OnAccept, line_of, offender_of, open_endpoints, run, state_by_transport, state_of};
+
+/// Every port says what happened to it: RST, each ICMP code with its offender, silence, handshake, handshake and reset.
+#[test]
+fn states_and_reasons_are_told_apart() {
+    let Some(lab) = Lab::new("states") else { return };
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    let resetting = lab.listen(&[23], OnAccept::Reset);
+    lab.nft(
+        "table inet t { chain i { type filter hook input priority 0;
+            meta l4proto { icmp, icmpv6 } accept
+            tcp dport 101 reject with icmpx type port-unreachable
+            tcp dport 102 reject with icmpx type admin-prohibited
+            tcp dport 103 reject with icmpx type host-unreachable
+            tcp dport 104 reject with icmpx type no-route
+            tcp dport 110 drop
+            tcp dport 111 reject with tcp reset
+        }
+        }
+        table ip four { chain i { type filter hook input priority -1;
+            tcp dport 105 reject with icmp type prot-unreachable
+            tcp dport 106 reject with icmp type net-prohibited
+            tcp dport 107 reject with icmp type host-prohibited
+        }
+        }",
+    );
+    let report = lab.scan("connect", &["198.18.0.2", "2001:db8::2", "-p", "22-23,100-107,110-111"]);
+    let four = "198.18.0.2";
+    let six = "2001:db8::2";
+    for (address, port, state, reason) in [
+        (four, 22, "open", "accepted"),
+        (four, 23, "open", "accepted-then-reset"),
+        (four, 100, "closed", "refused"),
+        (four, 101, "filtered", "icmp-port-unreachable"),
+        (four, 102, "filtered", "icmp-admin-prohibited"),
+        (four, 103, "filtered", "icmp-host-unreachable"),
+        (four, 104, "filtered", "icmp-net-unreachable"),
+        (four, 105, "filtered", "icmp-protocol-unreachable"),
+        (four, 106, "filtered", "icmp-net-prohibited"),
+        (four, 107, "filtered", "icmp-host-prohibited"),
+        (four, 110, "filtered", "no-answer"),
+        // By the packets alone a reset by rule is a closed port.
+        (four, 111, "closed", "refused"),
+        (six, 22, "open", "accepted"),
+        (six, 100, "closed", "refused"),
+        (six, 101, "filtered", "icmp-port-unreachable"),
+        (six, 102, "filtered", "icmp-admin-prohibited"),
+        (six, 110, "filtered", "no-answer"),
+    ] {
+        let found = state_of(&report, address, port);
+        assert_eq!(found, Some((state.to_owned(), reason.to_owned())), "{address} port {port}");
+    }
+    assert_eq!(offender_of(&report, four, 102), Some(four.to_owned()));
+    drop((listener, resetting));
+}
+
+/// Nobody on the link has the address: no state for its ports, and the address among the silent ones, soon.
+#[test]
+fn absent_hosts_are_silent_and_cost_little() {
+    let Some(lab) = Lab::new("absent") else { return };
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    let started = Instant::now();
+    let report = lab.scan("connect", &["198.18.0.0/25", "-p", "22,80,443"]);
+    assert_eq!(state_of(&report, "198.18.0.2", 22), Some(("open".to_owned(), "accepted".to_owned())));
+    assert_eq!(state_of(&report, "198.18.0.3", 22), None);
+    let silent: Vec<&str> = report["silent"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(
+        silent.contains(&"198.18.0.3") || silent.iter().any(|range| range.starts_with("198.18.0.3-")),
+        "{silent:?}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    drop(listener);
+}
+
+/// One packet in a hundred is lost each way, all other ports are dropped: nothing is missing.
+#[test]
+fn nothing_is_missing_at_one_percent_loss() {
+    let Some(lab) = Lab::new("loss") else { return };
+    lab.any_ip();
+    let ports = [22, 80, 443, 777, 8080, 9999];
+    let listener = lab.listen(&ports, OnAccept::Keep);
+    lab.nft(
+        "table ip t {
+            chain i { type filter hook input priority 0; numgen random mod 100 == 0 drop;
+                ip daddr 198.19.0.0/16 tcp dport { 22, 80, 443, 777, 8080, 9999 } accept;
+                ip daddr 198.19.0.0/16 drop; }
+            chain o { type filter hook output priority 0; numgen random mod 100 == 0 drop; }
+        }",
+    );
+    let report = lab.scan("connect", &["198.19.1.0/26", "-p", "1-300,443,777,8080,9999"]);
+    assert_eq!(open_endpoints(&report), 64 * ports.len());
+    let rounds = report["run"]["sweep"]["rounds"].as_u64().unwrap();
+    assert!(rounds >= 2, "{rounds} rounds");
+    drop(listener);
+}
+
+/// Ten ephemeral ports and 80 descriptors: slower, and just as right.
+#[test]
+fn scarce_ports_and_descriptors_are_back_pressure() {
+    let Some(lab) = Lab::new("scarce") else { return };
+    let listener = lab.listen(&[22, 180], OnAccept::Keep);
+    run(Command::new("nsenter")
+        .args([&format!("--net=/run/netns/{}", lab.scanner), "sysctl", "-qw"])
+        .arg("net.ipv4.ip_local_port_range=40000 40009"));
+    let mut command =
+        lab.postern(&["scan", "--engine", "connect", "198.18.0.2", "-p", "1-400", "--no-probes", "-q", "-o", "json"]);
+    let program = format!("ulimit -n 80; exec {}", line_of(&command));
+    command = Command::new("bash");
+    command.args(["-c", &program]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(open_endpoints(&report), 2);
+    let closed = &report["hosts"][0]["other_ports"][0];
+    assert_eq!((closed["state"].as_str(), closed["ports"].as_str()), (Some("closed"), Some("1-21,23-179,181-400")));
+    drop(listener);
+}
+
+/// SIGINT in the middle: exit code 4, what was found is printed, the rest is not called filtered.
+#[test]
+fn an_interrupt_saves_what_was_found() {
+    let Some(lab) = Lab::new("interrupt") else { return };
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    let args = [
+        "scan",
+        "--engine",
+        "connect",
+        "198.18.0.2",
+        "-p",
+        "1-60000",
+        "--rate",
+        "2000",
+        "--no-probes",
+        "-q",
+        "-o",
+        "json",
+    ];
+    let child = lab.postern(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    // nsenter replaces itself by the program: the child is postern.
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["run"]["status"], "interrupted");
+    let groups = report["hosts"][0]["other_ports"].as_array().unwrap();
+    assert!(groups.iter().all(|group| group["state"] != "filtered"), "{groups:?}");
+    assert!(groups.iter().any(|group| group["reason"] == "interrupted"), "{groups:?}");
+    drop(listener);
+}
+
+/// UDP: a reply is open, an ICMP port-unreachable of the host is closed, silence is either.
+#[test]
+fn udp_states_are_told_apart() {
+    let Some(lab) = Lab::new("udp") else { return };
+    let echo = lab.echo(7777);
+    lab.nft("table ip t { chain i { type filter hook input priority 0; udp dport 7779 drop; }\n}");
+    let report = lab.scan("connect", &["198.18.0.2", "-p", "none", "--udp=7777-7779"]);
+    let udp = |port| state_by_transport(&report, "198.18.0.2", "udp", port);
+    assert_eq!(udp(7777), Some(("open".to_owned(), "udp-reply".to_owned())));
+    assert_eq!(udp(7778), Some(("closed".to_owned(), "icmp-port-unreachable".to_owned())));
+    assert_eq!(udp(7779), Some(("open|filtered".to_owned(), "no-answer".to_owned())));
+    drop(echo);
+}
