@@ -14,7 +14,8 @@ use postern::model::report::{
     EndpointEntry, Gap, Host, PortGroup, Run, SCHEMA, Scope, ScopePorts, Status, Sweep, Tool, Vantage, VantageKind,
 };
 use postern::model::{
-    Access, Confidence, Evidence, Finding, PortState, Reason, Report, Service, Severity, Transport, Triage, Verdict,
+    Access, Confidence, Evidence, Finding, Improbable, PortState, Reason, Report, Service, Severity, Transport, Triage,
+    Verdict,
 };
 use postern::report::ndjson::{self, Record};
 use postern::report::{json, schema};
@@ -222,6 +223,10 @@ fn report() -> Report {
                 ports: "1-2378,2380-3000".to_owned(),
                 seen_from: Vec::new(),
             }],
+            improbable: BTreeMap::from([(
+                address,
+                Improbable { ports: vec![23_456, 34_567, 45_678], open: 0, closed: 3, window: None, options: None },
+            )]),
         }],
         silent: vec!["198.18.0.8-198.18.0.255".to_owned()],
         findings: vec![Finding {

@@ -3,13 +3,15 @@
 //! A port counts as improbable when it is open, no probe recognised a service on it and no socket of a joined host
 //! report takes it. When at least half of the asked TCP ports of an address, and at least [`LEAST`], are like that,
 //! they say nothing about the host: they are folded into one group and one finding. Ports that a probe recognised stay.
+//! Where the sweep asked ports that nobody uses, their answers decide instead: open ones make the flood, a refused one
+//! means that the host tells its ports apart.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::lookup::group_ports;
 use crate::model::report::{EndpointEntry, Host, PortGroup};
-use crate::model::{Endpoint, PortRanges, PortState, Reason, Transport};
+use crate::model::{Endpoint, Improbable, PortRanges, PortState, Reason, Transport};
 
 /// Fewer improbable ports than this may be a host with many services of its own.
 pub const LEAST: usize = 20;
@@ -24,11 +26,13 @@ pub struct Flood {
     pub improbable: usize,
     /// Of these, how many reset the connection at once.
     pub reset: usize,
+    /// Ports that nobody uses were open, too.
+    pub controls: Option<Improbable>,
 }
 
 /// Judges `address` of `host`; `explained` tells whether the host itself has a socket for an endpoint.
 pub fn detect(host: &Host, address: IpAddr, explained: impl Fn(Endpoint) -> bool) -> Option<Flood> {
-    let mut flood = Flood { address, asked: 0, improbable: 0, reset: 0 };
+    let mut flood = Flood { address, asked: 0, improbable: 0, reset: 0, controls: None };
     for entry in host.endpoints.iter().filter(|entry| is_tcp_at(entry.address, entry.transport, address)) {
         if entry.reason == Reason::NotSwept {
             continue;
@@ -48,7 +52,14 @@ pub fn detect(host: &Host, address: IpAddr, explained: impl Fn(Endpoint) -> bool
             flood.reset += if group.reason == Reason::AcceptedThenReset { improbable } else { 0 };
         }
     }
-    (flood.improbable >= LEAST && flood.improbable * 2 >= flood.asked).then_some(flood)
+    match host.improbable.get(&address) {
+        Some(controls) if controls.accepts_everything() => {
+            flood.controls = Some(controls.clone());
+            (flood.improbable > 0).then_some(flood)
+        }
+        Some(controls) if controls.closed > 0 => None,
+        _ => (flood.improbable >= LEAST && flood.improbable * 2 >= flood.asked).then_some(flood),
+    }
 }
 
 /// Open, and no probe recognised what answers.

@@ -13,6 +13,8 @@ pub fn nearest(host: &Host) -> BTreeMap<IpAddr, u8> {
     let mut nearest: BTreeMap<IpAddr, u8> = BTreeMap::new();
     for entry in host.endpoints.iter().filter(|entry| is_told_by(entry)) {
         if let Some(ttl) = entry.evidence.ttl {
+            // Resets came from nearer, and tell as much.
+            let ttl = ttl.saturating_add(entry.evidence.behind.unwrap_or(0));
             let known = nearest.entry(entry.address).or_insert(ttl);
             *known = ttl.max(*known);
         }

@@ -121,6 +121,7 @@ fn merge(mut one: Host, other: Host) -> Host {
     }
     one.endpoints.extend(other.endpoints);
     one.other_ports.extend(other.other_ports);
+    one.improbable.extend(other.improbable);
     one.endpoints.sort_by_key(|entry| (entry.address, entry.transport, entry.port));
     one.other_ports.sort_by_key(|group| (group.address, group.transport, group.state, group.reason));
     one
@@ -143,5 +144,6 @@ pub fn empty(address: IpAddr) -> Host {
         names: Vec::new(),
         endpoints: Vec::new(),
         other_ports: Vec::new(),
+        improbable: BTreeMap::new(),
     }
 }

@@ -113,6 +113,7 @@ mod tests {
                 group("80", PortState::Filtered, Reason::IcmpAdminProhibited),
                 group("nonsense", PortState::Open, Reason::Accepted),
             ],
+            improbable: std::collections::BTreeMap::new(),
         }
     }
 

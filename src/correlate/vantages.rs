@@ -176,6 +176,7 @@ fn merged_hosts(looks: &[Look]) -> Vec<Host> {
             ..host.clone()
         });
         known.address = known.address.min(host.address);
+        known.improbable.extend(host.improbable.clone());
         let addresses: BTreeSet<IpAddr> = known.addresses.iter().chain(&host.addresses).copied().collect();
         known.addresses = addresses.into_iter().collect();
         known.mac = known.mac.take().or_else(|| host.mac.clone());
@@ -375,6 +376,7 @@ fn nowhere(address: IpAddr) -> Host {
         names: Vec::new(),
         endpoints: Vec::new(),
         other_ports: Vec::new(),
+        improbable: BTreeMap::new(),
     }
 }
 

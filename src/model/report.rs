@@ -1,12 +1,13 @@
 //! `postern.report/1`: the one document of `scan`, `audit` and `correlate`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host_report::Listener;
-use super::{Endpoint, Evidence, Finding, PortState, Reason, Service, Transport, Verdict};
+use super::{Endpoint, Evidence, Finding, Improbable, PortState, Reason, Service, Transport, Verdict};
 
 /// Schema name of the reports that this version writes and reads.
 pub const SCHEMA: &str = "postern.report/1";
@@ -211,6 +212,10 @@ pub struct Host {
     /// All the rest, folded.
     #[serde(default)]
     pub other_ports: Vec<PortGroup>,
+    /// Of addresses with open ports: what ports said that nobody uses. A raw sweep asks them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, Improbable>")]
+    pub improbable: BTreeMap<IpAddr, Improbable>,
 }
 
 /// One endpoint with all that is known of it.

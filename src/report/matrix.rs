@@ -84,6 +84,7 @@ mod tests {
             names: Vec::new(),
             endpoints: vec![entry],
             other_ports: Vec::new(),
+            improbable: std::collections::BTreeMap::new(),
         };
         let vantage = |name: &str| Vantage { name: name.to_owned(), ..Vantage::default() };
         let mut bytes = Vec::new();

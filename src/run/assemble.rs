@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::outside::Standpoint;
 use crate::model::report::{EndpointEntry, Host, PortGroup};
-use crate::model::{Endpoint, Evidence, Observation, PortState, Reason, Service, Transport};
+use crate::model::{Endpoint, Evidence, Improbable, Observation, PortState, Reason, Service, Transport};
 
 /// What one run saw from one vantage.
 #[derive(Debug, Default)]
@@ -21,12 +21,14 @@ pub struct Outside {
     pub names: BTreeMap<IpAddr, Vec<String>>,
     /// Link-layer addresses of on-link hosts.
     pub macs: HashMap<IpAddr, String>,
+    /// What ports said that nobody uses.
+    pub improbable: BTreeMap<IpAddr, Improbable>,
 }
 
 /// One host per address that answered: sorted, endpoints first by transport and port. `seen_from` tells the vantage by
 /// which an address was seen.
 pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host> {
-    let Outside { observations, groups, living, mut services, mut names, mut macs } = outside;
+    let Outside { observations, groups, living, mut services, mut names, mut macs, improbable } = outside;
     let mut hosts: BTreeMap<IpAddr, Host> = BTreeMap::new();
     for &address in &living {
         hosts.insert(address, empty_host(address, names.remove(&address), macs.remove(&address)));
@@ -55,6 +57,11 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
     for group in groups {
         let host = hosts.entry(group.address).or_insert_with(|| empty_host(group.address, None, None));
         host.other_ports.push(group);
+    }
+    for (address, is) in improbable {
+        if let Some(host) = hosts.get_mut(&address) {
+            host.improbable.insert(address, is);
+        }
     }
     let mut hosts: Vec<Host> = hosts.into_values().collect();
     for host in &mut hosts {
@@ -131,6 +138,7 @@ fn empty_host(address: IpAddr, names: Option<Vec<String>>, mac: Option<String>) 
         names: names.unwrap_or_default(),
         endpoints: Vec::new(),
         other_ports: Vec::new(),
+        improbable: BTreeMap::new(),
     }
 }
 
@@ -184,6 +192,7 @@ mod tests {
             services: HashMap::from([(Endpoint::tcp(second, 22), service("ssh"))]),
             names: BTreeMap::from([(first, vec!["a.lan".to_owned()])]),
             macs: HashMap::new(),
+            improbable: BTreeMap::new(),
         };
         let hosts = hosts(outside, |_| "eth9".to_owned());
         assert_eq!(hosts.iter().map(|host| host.address).collect::<Vec<_>>(), [first, second]);

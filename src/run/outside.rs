@@ -150,6 +150,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
                 gaps.extend(result.gaps);
                 outside.living.extend(result.living);
                 outside.macs.extend(result.macs);
+                outside.improbable.extend(result.improbable);
                 outside.observations.extend(result.observations);
                 outside.groups.extend(result.groups);
             }

@@ -235,6 +235,7 @@ fn add(seen: &mut Seen, via: IpAddr, entries: Vec<EndpointEntry>) {
             names: Vec::new(),
             endpoints: Vec::new(),
             other_ports: Vec::new(),
+            improbable: std::collections::BTreeMap::new(),
         });
         seen.hosts.len() - 1
     });

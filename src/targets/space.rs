@@ -83,7 +83,7 @@ impl Space {
         let (pass, lane) = (position / self.lanes, position % self.lanes);
         let lane = round.hosts.at(lane);
         let host = self.chosen.as_ref().map_or(lane, |chosen| chosen[lane as usize]);
-        let start = mix(host ^ round.key) % ports;
+        let start = round.start(host);
         let turn = pass + start;
         let turn = if turn >= ports { turn - ports } else { turn };
         // Below the number of ports, which are at most 65,536.
@@ -228,10 +228,16 @@ impl Round {
         }
     }
 
+    /// Where a host starts in the order of ports.
+    fn start(&self, host: u64) -> u64 {
+        // The high half of the product is below the number of ports, and cheaper than a remainder.
+        ((u128::from(mix(host ^ self.key)) * u128::from(self.ports.len())) >> 64) as u64
+    }
+
     /// Where this round comes to a place whose host walks in `lane` of `lanes`.
     fn position(&self, place: Place, lane: u64, lanes: u64) -> u64 {
         let ports = self.ports.len();
-        let start = mix(place.host ^ self.key) % ports;
+        let start = self.start(place.host);
         let pass = (self.ports.position(place.port.into()) + ports - start) % ports;
         pass * lanes + self.hosts.position(lane)
     }

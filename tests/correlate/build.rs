@@ -142,6 +142,7 @@ impl ScanHost {
             names: Vec::new(),
             endpoints,
             other_ports: self.others.iter().map(|text| group(self.address, text)).collect(),
+            improbable: BTreeMap::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use postern::correlate::rules::{ALL, OF_VANTAGES};
 use postern::correlate::{Context, InsideView, correlate, findings_only};
-use postern::model::{Confidence, Finding, Report, Severity};
+use postern::model::{Confidence, Finding, Improbable, Report, Severity};
 
 use crate::build::{Inside, Scan, facts};
 
@@ -153,6 +153,36 @@ fn a_plain_scan_folds_what_answers_everything() {
     assert_eq!((finding.endpoint.as_str(), finding.confidence), ("198.18.0.7", Confidence::Certain));
     assert_answered(finding);
     assert_eq!(findings_only(report.clone(), &facts()), report);
+}
+
+#[test]
+fn ports_that_nobody_uses_decide_what_answers_everything() {
+    let ports: Vec<String> = (1..=40).map(|port| format!("\"{port}/tcp open syn-ack\"")).collect();
+    let scanned = |ports: &[String], open, closed| {
+        let endpoints = ports.join(", ");
+        let text = format!(
+            "targets = [\"198.18.0.7\"]\ntcp = \"1-40\"\nhost = [{{ address = \"198.18.0.7\", endpoints = [{endpoints}] }}]"
+        );
+        let mut report = scan(&text).report();
+        let address = report.hosts[0].address;
+        let ports = vec![23_456, 34_567, 45_678];
+        let options = Some(String::new());
+        let improbable = Improbable { ports, open, closed, window: Some(0), options };
+        report.hosts[0].improbable.insert(address, improbable);
+        findings_only(report, &facts())
+    };
+    let report = scanned(&ports[..3], 3, 0);
+    let finding = only(&report, "answers-everything");
+    assert_eq!(finding.confidence, Confidence::Certain);
+    assert!(
+        finding.why.iter().any(|why| why.contains("23456, 34567, 45678") && why.contains("window 0")),
+        "{finding:#?}"
+    );
+    assert_answered(finding);
+    // A host that refuses them has as many services as it shows.
+    assert!(scanned(&ports, 0, 3).findings.iter().all(|finding| finding.rule != "answers-everything"));
+    // Silence decides nothing.
+    assert_eq!(scanned(&ports, 0, 0).findings.iter().filter(|finding| finding.rule == "answers-everything").count(), 1);
 }
 
 fn judged(scan_text: &str, inside: &str) -> Report {

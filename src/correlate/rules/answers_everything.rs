@@ -18,11 +18,26 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
         if flood.reset > 0 {
             why.push(format!("{} of them reset the connection as soon as it was made.", flood.reset));
         }
+        if let Some(controls) = &flood.controls {
+            let ports: Vec<String> = controls.ports.iter().map(u16::to_string).collect();
+            let options = controls.options.as_deref().filter(|options| !options.is_empty()).unwrap_or("none");
+            why.push(format!(
+                "Ports that nobody uses ({}) accept, too: {} of {}, with window {} and TCP options {options}.",
+                ports.join(", "),
+                controls.open,
+                ports.len(),
+                controls.window.unwrap_or_default()
+            ));
+        }
         why.push("A SYN proxy, tarpit or middlebox answers like this: these open ports are no services.".to_owned());
         Finding {
             rule: NAME.to_owned(),
             severity: Severity::Low,
-            confidence: if flood.reset * 2 > flood.improbable { Confidence::Certain } else { Confidence::Likely },
+            confidence: if flood.controls.is_some() || flood.reset * 2 > flood.improbable {
+                Confidence::Certain
+            } else {
+                Confidence::Likely
+            },
             endpoint: flood.address.to_string(),
             via: None,
             title: "The host accepts on every port".to_owned(),

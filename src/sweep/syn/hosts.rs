@@ -20,9 +20,8 @@ pub struct HostRecord {
     pub alive: bool,
     /// Somebody answered in its name without proof: worth asking again.
     pub hinted: bool,
-    /// The round in which it was first heard, and the first in which it was asked.
+    /// The round in which it was first heard.
     pub heard_in: u32,
-    pub asked_since: u32,
     pub rtt: Rtt,
     /// Endpoints that are settled.
     pub answered: u32,
@@ -64,7 +63,6 @@ impl HostRecord {
             alive: false,
             hinted: false,
             heard_in: round,
-            asked_since: 0,
             rtt: Rtt::default(),
             answered: 0,
             open: PortSet::default(),

@@ -103,6 +103,8 @@ pub(super) struct Totals {
     pub(super) round_sent: u64,
     pub(super) round_answered: u64,
     pub(super) round_drops: u64,
+    /// Control probes of this round that have not been answered.
+    pub(super) controls_open: u64,
     pub(super) round_began: Option<Instant>,
     pub(super) drops: u64,
     pub(super) send_failures: u64,

@@ -31,6 +31,7 @@ pub struct Neighbours {
     /// Found since the last wave began.
     late: Vec<u64>,
     absent: u64,
+    last_asked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ enum State {
 
 /// How long to wait for an answer to the first, second and third question.
 const PATIENCE: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(1200)];
+
+/// A neighbour that is there and awake answers within this.
+const QUICK: Duration = Duration::from_millis(30);
 
 /// Hosts that are looked at in one go: most may be behind a gateway.
 const EXAMINE: u64 = 4096;
@@ -59,12 +63,18 @@ impl Neighbours {
             wave: 0,
             late: Vec::new(),
             absent: 0,
+            last_asked: None,
         }
     }
 
     /// Whether everybody was asked once.
     pub const fn all_asked(&self) -> bool {
         self.next >= self.hosts
+    }
+
+    /// Whether everybody was asked, and had time to answer if nothing was lost.
+    pub fn had_time(&self, now: Instant) -> bool {
+        self.all_asked() && self.last_asked.is_none_or(|asked| now.saturating_duration_since(asked) >= QUICK)
     }
 
     /// Whether everybody has answered or was given up.
@@ -136,7 +146,12 @@ impl Neighbours {
             if due > now || batch.questions.len() >= batch.capacity() {
                 break;
             }
-            let Some(State::Asking { tries }) = self.states.get(&host).copied() else {
+            let address = space.endpoint_at(Place { host, port: 0 }).address;
+            let tries = match (self.states.get(&host), ways.to(address)) {
+                (Some(State::Asking { tries }), Some(way)) => Some((*tries, way)),
+                _ => None,
+            };
+            let Some((tries, way)) = tries else {
                 self.due.pop();
                 continue;
             };
@@ -145,8 +160,6 @@ impl Neighbours {
                 self.resolved(host, None);
                 continue;
             }
-            let address = space.endpoint_at(Place { host, port: 0 }).address;
-            let Some(way) = ways.to(address) else { continue };
             if self.pace.take(1, now) == 0 {
                 break;
             }
@@ -174,6 +187,7 @@ impl Neighbours {
     }
 
     fn asked(&mut self, host: u64, tries_before: u8, now: Instant) {
+        self.last_asked = Some(now);
         self.states.insert(host, State::Asking { tries: tries_before + 1 });
         self.due.push(Reverse((now + PATIENCE[usize::from(tries_before)], host)));
     }

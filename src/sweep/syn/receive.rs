@@ -92,7 +92,6 @@ impl Machine<'_> {
         if let Some(rtt) = rtt {
             host.rtt.sample(rtt);
         }
-        let since = host.asked_since as usize;
         let is_open = meaning == Meaning::Open;
         // Open is what counts, whatever was said before: a reset or an ICMP error may come from something in between.
         let is_first = if is_open { host.open.insert(tcp.port) } else { is_new };
@@ -105,14 +104,14 @@ impl Machine<'_> {
             host.canary = Some(place.port);
         }
         host.folded.remove(tcp.port);
-        self.count(&answer, since, is_open, is_new);
+        self.count(&answer, is_open, is_new);
         if !is_open {
             let fold = Fold { state: PortState::Closed, reason: Reason::Refused, offender: None };
             host_of(&mut self.hosts, place).folded.add(fold, tcp.port);
             return None;
         }
         self.unproven.remove(&place);
-        let asked = u8::try_from((ask + 1).saturating_sub(since)).unwrap_or(u8::MAX);
+        let asked = u8::try_from(ask + 1).unwrap_or(u8::MAX);
         self.found_open(
             &answer,
             tcp,
@@ -128,7 +127,7 @@ impl Machine<'_> {
     }
 
     /// Counts an endpoint that answered for the first time.
-    fn count(&mut self, answer: &Answer, since: usize, is_open: bool, is_new: bool) {
+    fn count(&mut self, answer: &Answer, is_open: bool, is_new: bool) {
         if is_new {
             self.canaries.learn(answer.place);
             if answer.ask == self.round as usize {
@@ -136,7 +135,7 @@ impl Machine<'_> {
             }
         }
         // What answers on the port of the first round's canaries answered that round before, if it is not new.
-        let at = answer.ask.saturating_sub(since).min(self.found.len() - 1);
+        let at = answer.ask.min(self.found.len() - 1);
         self.found[at] += u64::from(is_new);
         self.found_open[at] += u64::from(is_open);
     }
@@ -183,6 +182,7 @@ impl Machine<'_> {
         let Some(number) = self.control_hosts.get(&(endpoint.address, endpoint.port)) else { return };
         if let Some(host) = self.hosts.get_mut(number) {
             self.totals.replies += 1;
+            self.totals.controls_open = self.totals.controls_open.saturating_sub(1);
             host.heard(ttl);
             host.controls.answered(endpoint.port, tcp);
         }

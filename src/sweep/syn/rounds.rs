@@ -24,14 +24,6 @@ impl Machine<'_> {
     /// Asks the neighbours that were found since the last wave began.
     pub(super) fn late_wave(&mut self, now: Instant) {
         let found = self.neighbours.begin_wave();
-        if self.round > 0 {
-            // They count from their own first round on.
-            for host in &found {
-                if let Some(record) = self.hosts.get_mut(host) {
-                    record.asked_since = self.round;
-                }
-            }
-        }
         let narrowed = self.space.among(found);
         self.begin_wave(Some(narrowed), now);
     }
@@ -145,6 +137,7 @@ impl Machine<'_> {
         self.totals.round_sent = 0;
         self.totals.round_answered = 0;
         self.totals.round_drops = 0;
+        self.totals.controls_open = 0;
         self.totals.round_began = None;
         self.timing.begin_round();
         let mut known: Vec<Place> =

@@ -11,6 +11,7 @@ use crate::model::{Endpoint, Place, ProbeSpace};
 const EXAMINE: u32 = 16_384;
 /// A driver need not wake for less: the paces let bursts of twenty milliseconds pass.
 const SHORTEST_WAIT: Duration = Duration::from_micros(200);
+const RESOLVING_LOOK: Duration = Duration::from_millis(10);
 /// Late neighbours are gathered for this long before they make a wave of their own.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -35,11 +36,11 @@ impl Machine<'_> {
         loop {
             match self.phase {
                 Phase::Resolving { until } => {
-                    if self.neighbours.is_settled() || now >= until {
+                    if self.neighbours.is_settled() || self.neighbours.had_time(now) || now >= until {
                         self.first_wave(now);
                         continue;
                     }
-                    return self.wait(now, until, batch);
+                    return self.wait(now, until.min(now + RESOLVING_LOOK), batch);
                 }
                 Phase::Asking => match self.fill(now, batch) {
                     Filled::Full => return Next::Send,
@@ -60,8 +61,9 @@ impl Machine<'_> {
                 Phase::Settling => {
                     self.send_controls(now, batch);
                     let until = self.totals.last_sent.map_or(now, |sent| sent + self.timing.settle());
-                    let all_answered =
-                        self.totals.round_answered >= self.totals.round_sent && self.canaries.is_settled();
+                    let all_answered = self.totals.round_answered >= self.totals.round_sent
+                        && self.totals.controls_open == 0
+                        && self.canaries.is_settled();
                     if batch.probes.is_empty() && (now >= until || all_answered) {
                         self.end_round(now);
                         continue;
@@ -208,6 +210,7 @@ impl Machine<'_> {
             {
                 batch.probes.push(Probe { syn, source, to });
                 self.control_hosts.insert((endpoint.address, endpoint.port), host);
+                self.totals.controls_open += 1;
             }
         }
         self.count_sent(now, batch.probes.len() - before);
