@@ -85,7 +85,7 @@ async fn audit(
         targets = targets.described.join(" "),
         addresses = %targets.set.len(),
         sources = own.iter().filter(|own| is_outward(own)).map(|own| own.address.to_string()).collect::<Vec<_>>().join(" "),
-        source_ports = "the kernel's ephemeral range",
+        source_ports = "the kernel's ephemeral range; a raw sweep's are told when it starts",
         "run starts"
     );
     let (places, missing) = vantages.open(&own).await?;
