@@ -134,7 +134,7 @@ async fn audit(
             run.status = Status::Interrupted;
             break;
         }
-        let (narrowed, gap) = place.narrow(orders.clone());
+        let (narrowed, gap) = place.narrow(orders.clone(), places.len() == 1);
         run.gaps.extend(gap);
         match look_from(place, narrowed, ends).await {
             Ok(looked) => looks.push(looked),
