@@ -59,6 +59,37 @@ pub fn estimate(found_per_round: &[u64], open: u64) -> Option<Recall> {
 
 /// The estimate. `None` when there is nothing to estimate from: no answers, or one round and no canaries.
 pub fn judge(evidence: &Evidence<'_>) -> Option<Recall> {
+    judge_parts(evidence, &[])
+}
+
+/// The estimate from all hosts together, and from `parts` of them whose losses differ: a host behind a lossy way of its
+/// own is lost among many that lose nothing. What either expects to be missing counts, whichever is more; the parts alone
+/// would miss what hosts without a sign of loss have lost by chance.
+pub fn judge_parts(whole: &Evidence<'_>, parts: &[Evidence<'_>]) -> Option<Recall> {
+    let all = left_of(whole)?;
+    let lefts: Vec<Left> = parts.iter().filter_map(left_of).collect();
+    let sum = |of: fn(&Left) -> f64| lefts.iter().map(of).sum::<f64>();
+    let found = all.open.max(sum(|left| left.open));
+    let expected_missing = all.expected.max(sum(|left| left.expected));
+    let most = all.most.max(sum(|left| left.most));
+    let (estimate, lower) = if found == 0.0 {
+        (1.0 - all.share.expected, 1.0 - all.share.most)
+    } else {
+        (found / (found + expected_missing), found / (found + most.max(poisson_quantile(most))))
+    };
+    Some(Recall { estimate, lower: lower.min(estimate), expected_missing })
+}
+
+/// Open ports of some hosts that are missing: expected, and at most on average.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    open: f64,
+    expected: f64,
+    most: f64,
+    share: Missing,
+}
+
+fn left_of(evidence: &Evidence<'_>) -> Option<Left> {
     let open: u64 = evidence.found_open.iter().sum();
     let own = open >= OWN_SERIES && evidence.found_open.len() == evidence.found.len();
     let series = if own { evidence.found_open } else { evidence.found };
@@ -77,15 +108,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Option<Recall> {
     let expected = missing.expected.clamp(0.0, 0.999_999);
     let most = missing.most.clamp(expected, 0.999_999);
     let at_most = evidence.unanswered.map_or(f64::INFINITY, |unanswered| unanswered as f64);
-    let expected_missing = (open as f64 * expected / (1.0 - expected)).min(at_most);
-    let mean = open as f64 * most / (1.0 - most);
-    let found = open as f64;
-    let (estimate, lower) = if open == 0 {
-        (1.0 - expected, 1.0 - most)
-    } else {
-        (found / (found + expected_missing), found / (found + mean.max(poisson_quantile(mean)).min(at_most)))
-    };
-    Some(Recall { estimate, lower: lower.min(estimate), expected_missing })
+    let open = open as f64;
+    let of_all = |share: f64| (open * share / (1.0 - share)).min(at_most);
+    Some(Left { open, expected: of_all(expected), most: of_all(most), share: Missing { expected, most } })
 }
 
 /// Whether another round is worth its packets.

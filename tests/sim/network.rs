@@ -26,6 +26,7 @@ pub struct Network {
 
 struct Host {
     kind: Kind,
+    loss: f64,
     open: BTreeSet<u16>,
     /// SYNs in the half-open state: by port and port of ours, the sequence number.
     half_open: HashMap<(u16, u16), u32>,
@@ -73,8 +74,11 @@ impl Network {
             let mut shuffled = ports.to_vec();
             dice.shuffle(&mut shuffled);
             let open = shuffled.into_iter().take(targets.open).collect();
+            let others = scenario.hosts.syn_proxies + scenario.hosts.tarpits;
+            let is_far = (others..others + scenario.hosts.far).contains(&number);
             let host = Host {
                 kind,
+                loss: if is_far { scenario.hosts.far_loss } else { 0.0 },
                 open,
                 half_open: HashMap::new(),
                 icmp_tokens: scenario.hosts.icmp_burst,
@@ -146,8 +150,15 @@ impl Network {
         if !self.has_room(now) || self.is_lost(now) || !self.passes_middlebox(probe, now) {
             return back;
         }
+        let loss = self.living.get(&probe.syn.destination).map_or(0.0, |host| host.loss);
+        if self.dice.chance(loss) {
+            return back;
+        }
         let arrival = now + self.delay();
         for (leaves, reply) in self.answer(probe, source, arrival) {
+            if self.dice.chance(loss) {
+                continue;
+            }
             self.send_back(leaves, reply, &mut back);
         }
         back

@@ -106,6 +106,9 @@ pub struct Hosts {
     /// ICMP errors per second and in a burst; 0 is no limit.
     pub icmp_per_second: f64,
     pub icmp_burst: f64,
+    /// So many ordinary hosts are behind a way of their own that loses so much, each way.
+    pub far: u32,
+    pub far_loss: f64,
     /// The first of each host's open ports is one hop further away.
     pub forwarded: bool,
 }

@@ -22,11 +22,21 @@ pub struct Canaries {
     /// Probes between two canaries, and since the last one.
     interval: u64,
     since: u64,
-    /// Sent and not yet answered, by place and port of ours.
-    pending: HashMap<(Place, u8), Instant>,
+    /// Sent and not yet answered, by place and port of ours: when, and where in the notes.
+    pending: HashMap<(Place, u8), (Instant, Option<usize>)>,
+    /// Those of the later rounds.
+    notes: Vec<Note>,
     /// In the order of sending, until judged.
     order: VecDeque<(Instant, Place, u8)>,
     counts: Vec<Count>,
+}
+
+/// A canary of a later round and what came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Note {
+    pub host: u64,
+    pub round: usize,
+    pub answered: bool,
 }
 
 /// Kept of all that answered.
@@ -49,6 +59,7 @@ impl Canaries {
             interval: FIRST_INTERVAL,
             since: 0,
             pending: HashMap::new(),
+            notes: Vec::new(),
             order: VecDeque::new(),
             counts: vec![Count::default()],
         }
@@ -74,14 +85,19 @@ impl Canaries {
         }
     }
 
-    /// Begins a later round of about `probes` probes. `of_hosts` has one answering endpoint of each host, so that every
-    /// host's way is tried.
-    pub fn begin_round(&mut self, of_hosts: impl Iterator<Item = Place>, probes: u64) {
+    /// Begins a later round of about `probes` probes. `of_hosts` has an answering endpoint of each host, so that every
+    /// host's way is tried; `of_suspects` several of those whose ways are known to lose.
+    pub fn begin_round(&mut self, mut of_hosts: Vec<Place>, mut of_suspects: Vec<Place>, probes: u64) {
         self.fresh.clear();
         self.counts.push(Count::default());
-        let mut hosts: Vec<Place> = of_hosts.collect();
-        self.shuffle(&mut hosts);
-        hosts.truncate(MOST / 2);
+        self.shuffle(&mut of_hosts);
+        self.shuffle(&mut of_suspects);
+        of_hosts.truncate(MOST / 4);
+        of_suspects.truncate(MOST / 4);
+        let mut hosts = of_suspects;
+        hosts.append(&mut of_hosts);
+        hosts.sort_unstable();
+        hosts.dedup();
         let share = usize::try_from(probes / 50).unwrap_or(MOST).clamp(WANTED, MOST);
         let mut chosen: HashSet<Place> = hosts.iter().copied().collect();
         let mut sample = self.sample.clone();
@@ -116,7 +132,12 @@ impl Canaries {
 
     /// A canary that was taken was sent from our port number `ask`.
     pub fn sent(&mut self, place: Place, ask: u8, now: Instant) {
-        self.pending.insert((place, ask), now);
+        let round = self.counts.len() - 1;
+        let note = (round > 0).then_some(self.notes.len());
+        if round > 0 {
+            self.notes.push(Note { host: place.host, round, answered: false });
+        }
+        self.pending.insert((place, ask), (now, note));
         self.order.push_back((now, place, ask));
         if let Some(count) = self.counts.last_mut() {
             count.asked += 1;
@@ -125,7 +146,10 @@ impl Canaries {
 
     /// An answer to what has answered before: when it was sent, if it was one of these.
     pub fn answered(&mut self, place: Place, ask: u8) -> Option<Instant> {
-        let sent = self.pending.remove(&(place, ask))?;
+        let (sent, note) = self.pending.remove(&(place, ask))?;
+        if let Some(note) = note {
+            self.notes[note].answered = true;
+        }
         if let Some(count) = self.counts.last_mut() {
             count.answered += 1;
         }
@@ -156,6 +180,11 @@ impl Canaries {
         self.pending.clear();
         self.order.clear();
         self.queue.clear();
+    }
+
+    /// All canaries of the later rounds.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// By round, the first one first.

@@ -23,6 +23,11 @@ pub struct HostRecord {
     /// The round in which it was first heard.
     pub heard_in: u32,
     pub rtt: Rtt,
+    /// Endpoints that answered over TCP; what of them was not found by the first round, by round.
+    pub found: u32,
+    pub later: Vec<Later>,
+    /// One of its canaries stayed silent.
+    pub lost_canary: bool,
     /// Endpoints that are settled.
     pub answered: u32,
     pub open: PortSet,
@@ -32,6 +37,14 @@ pub struct HostRecord {
     /// Hops to the nearest of its answers.
     pub nearest: Option<u8>,
     pub controls: Controls,
+}
+
+/// Endpoints that a later round was the first to find.
+#[derive(Clone, Copy, Debug)]
+pub struct Later {
+    pub round: usize,
+    pub found: u32,
+    pub open: u32,
 }
 
 /// Ports that nobody uses, asked of a host that has open ones.
@@ -64,6 +77,9 @@ impl HostRecord {
             hinted: false,
             heard_in: round,
             rtt: Rtt::default(),
+            found: 0,
+            later: Vec::new(),
+            lost_canary: false,
             answered: 0,
             open: PortSet::default(),
             folded: Folded::default(),
@@ -71,6 +87,25 @@ impl HostRecord {
             nearest: None,
             controls: Controls::default(),
         }
+    }
+
+    /// An endpoint answered over TCP for the first time, or proved to be open: what it was asked from is `round`'s port.
+    pub fn count(&mut self, round: usize, is_new: bool, is_open: bool) {
+        self.found += u32::from(is_new);
+        if round == 0 {
+            return;
+        }
+        let at = self.later.iter().position(|later| later.round == round).unwrap_or_else(|| {
+            self.later.push(Later { round, found: 0, open: 0 });
+            self.later.len() - 1
+        });
+        self.later[at].found += u32::from(is_new);
+        self.later[at].open += u32::from(is_open);
+    }
+
+    /// Whether anything that this host sent or was sent is known to have been lost.
+    pub const fn is_suspect(&self) -> bool {
+        !self.later.is_empty() || self.lost_canary
     }
 
     /// A TCP answer came with this time to live.

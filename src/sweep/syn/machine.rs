@@ -55,6 +55,9 @@ pub struct Machine<'s> {
     pub(super) recall: Option<Recall>,
     /// Rounds that asked silent hosts, too.
     pub(super) silent_asked: Vec<u32>,
+    /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
+    pub(super) full_rounds: usize,
+    pub(super) narrow: bool,
     /// Nothing on a living host is left to ask.
     pub(super) complete: bool,
     pub(super) totals: Totals,
@@ -154,6 +157,8 @@ impl<'s> Machine<'s> {
             found_open: vec![0],
             recall: None,
             silent_asked: vec![0],
+            full_rounds: 0,
+            narrow: false,
             complete: false,
             totals: Totals::default(),
             dice,

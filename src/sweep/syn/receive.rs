@@ -138,6 +138,7 @@ impl Machine<'_> {
         let at = answer.ask.min(self.found.len() - 1);
         self.found[at] += u64::from(is_new);
         self.found_open[at] += u64::from(is_open);
+        host_of(&mut self.hosts, answer.place).count(at, is_new, is_open);
     }
 
     /// Notes an open endpoint; returned for whoever wants to know at once.

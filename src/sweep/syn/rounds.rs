@@ -1,17 +1,29 @@
 //! Rounds and their waves: who is asked next, and whether anybody is.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::hosts::{Control, HostRecord};
 use super::machine::{Machine, Phase, Wave};
 use super::speed::RoundSpeed;
+use crate::model::report::Recall;
 use crate::model::{Endpoint, Place, ProbeSpace};
 use crate::sweep::recall;
 
 /// Silent hosts are asked again while their endpoints are no more than these.
 const RECHECK_SILENT: u64 = 1 << 20;
+/// Canaries of a host whose way is known to lose.
+const CANARIES_OF_SUSPECTS: usize = 16;
 /// Without a second round there is no way to know what the first one lost.
 const LEAST_ROUNDS: u32 = 2;
+
+/// Whom another round is to ask.
+enum Wanted {
+    Nothing,
+    /// Hosts that are known to have lost something: the others are done.
+    Suspects,
+    Everybody,
+}
 
 impl Machine<'_> {
     /// Begins to ask: everybody, or, where all targets are on the link, those that were found.
@@ -53,20 +65,23 @@ impl Machine<'_> {
         };
         self.speed.round_over(&round, now);
         if self.round > 0 && self.totals.round_sent == 0 {
-            // Everything on living hosts has answered.
-            self.complete = true;
+            // Everything has answered: on all living hosts, or on those that were still asked.
+            self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow;
             self.found.pop();
             self.found_open.pop();
             self.phase = Phase::Done;
             return;
         }
+        self.full_rounds += usize::from(!self.narrow);
+        self.note_lost_canaries();
         self.recall = self.judged();
         let next = self.round + 1;
-        if next >= self.max_rounds() || !self.wants_another() {
-            self.phase = Phase::Done;
-            return;
-        }
-        let hosts = self.hosts_to_ask();
+        let hosts = match self.wanted() {
+            _ if next >= self.max_rounds() => Vec::new(),
+            Wanted::Nothing => Vec::new(),
+            Wanted::Suspects => self.suspects(),
+            Wanted::Everybody => self.hosts_to_ask(),
+        };
         if hosts.is_empty() {
             self.phase = Phase::Done;
             return;
@@ -74,29 +89,27 @@ impl Machine<'_> {
         self.begin_round(next, hosts, now);
     }
 
-    /// Recall as the rounds until now tell it.
-    pub(super) fn judged(&self) -> Option<crate::model::report::Recall> {
-        let living = self.hosts.values().filter(|host| host.alive);
-        // A shard's share of a host is not known; all of it is no less.
-        let unanswered = living.map(|host| self.ports.saturating_sub(host.answered.into())).sum();
-        recall::judge(&recall::Evidence {
-            found: &self.found,
-            found_open: &self.found_open,
-            canaries: self.canaries.counts(),
-            unanswered: Some(unanswered),
-        })
-    }
-
-    fn wants_another(&self) -> bool {
+    fn wanted(&mut self) -> Wanted {
         let heard_late = || self.round > 0 && self.hosts.values().any(|host| host.heard_in == self.round && host.alive);
-        if self.round + 1 < LEAST_ROUNDS || self.totals.round_drops > 0 || heard_late() || self.wants_silent() {
-            return true;
+        let suffices = |recall: &Recall| match self.settings.recall {
+            Some(wanted) => recall.lower >= wanted,
+            None => recall.expected_missing < recall::ENOUGH,
+        };
+        // Once the others were left out they stay so: their rounds would not be comparable.
+        let everybody = !self.narrow
+            && (self.round + 1 < LEAST_ROUNDS
+                || self.totals.round_drops > 0
+                || heard_late()
+                || self.wants_silent()
+                || self.judged_together().is_some_and(|recall| !suffices(&recall)));
+        if everybody {
+            return Wanted::Everybody;
         }
-        match (&self.recall, self.settings.recall) {
-            (None, _) => false,
-            (Some(recall), Some(wanted)) => recall.lower < wanted,
-            (Some(recall), None) => recall.expected_missing >= recall::ENOUGH,
+        if self.recall.as_ref().is_none_or(suffices) {
+            return Wanted::Nothing;
         }
+        self.narrow = true;
+        Wanted::Suspects
     }
 
     /// Whether silent hosts are worth asking again: there are few enough, and some of them are expected to live.
@@ -140,11 +153,23 @@ impl Machine<'_> {
         self.totals.controls_open = 0;
         self.totals.round_began = None;
         self.timing.begin_round();
-        let mut known: Vec<Place> =
-            self.hosts.iter().filter_map(|(&host, record)| record.canary.map(|port| Place { host, port })).collect();
+        let asked: HashSet<u64> = hosts.iter().copied().collect();
+        let known = self.hosts.iter().filter(|(host, _)| asked.contains(host));
+        let mut of_hosts: Vec<Place> =
+            known.filter_map(|(&host, record)| record.canary.map(|port| Place { host, port })).collect();
+        let mut of_suspects: Vec<Place> = asked
+            .iter()
+            .filter_map(|host| self.hosts.get(host))
+            .filter(|record| record.is_suspect())
+            .flat_map(|record| {
+                record.open.iter().take(CANARIES_OF_SUSPECTS).map(|port| Endpoint::tcp(record.address, port))
+            })
+            .filter_map(|endpoint| self.space.place_of(&endpoint))
+            .collect();
         // The order of a hash table is no order to rely on.
-        known.sort_unstable();
-        self.canaries.begin_round(known.into_iter(), probes);
+        of_hosts.sort_unstable();
+        of_suspects.sort_unstable();
+        self.canaries.begin_round(of_hosts, of_suspects, probes);
         self.ask_controls_again();
         self.neighbours.begin_wave();
         let narrowed = self.space.among(hosts);
