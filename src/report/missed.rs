@@ -175,6 +175,7 @@ mod tests {
             names: vec!["web1".to_owned()],
             endpoints: entries,
             other_ports: Vec::new(),
+            improbable: std::collections::BTreeMap::new(),
         };
         let run = Run {
             id: "r1".to_owned(),
