@@ -12,8 +12,8 @@ use crate::lab::{TARGETS, namespace};
 /// What arrived.
 #[derive(Default)]
 pub struct Counted {
-    /// By address and port.
-    pub probes: HashMap<([u8; 4], u16), u32>,
+    /// By address, port, and the port that they came from, which each round has its own.
+    pub probes: HashMap<([u8; 4], u16, u16), u32>,
     /// Probes that the counter itself lost.
     pub lost: u64,
 }
@@ -32,10 +32,12 @@ pub fn count<T>(ports: &[u16], work: impl FnOnce() -> T) -> Result<(Counted, T),
                 let packets = receiver.receive(&mut |packet| {
                     let Some([flags]) = packet.bytes.get(33..34) else { return };
                     if *flags == 2
-                        && let (Some(to), Some(port)) = (packet.bytes.get(16..20), packet.bytes.get(22..24))
-                        && let (Ok(to), Ok(port)) = (to.try_into(), port.try_into())
+                        && let (Some(to), Some(ports)) = (packet.bytes.get(16..20), packet.bytes.get(20..24))
+                        && let Ok(to) = to.try_into()
                     {
-                        *counted.probes.entry((to, u16::from_be_bytes(port))).or_default() += 1;
+                        let from = u16::from_be_bytes([ports[0], ports[1]]);
+                        let port = u16::from_be_bytes([ports[2], ports[3]]);
+                        *counted.probes.entry((to, port, from)).or_default() += 1;
                     }
                 });
                 if ended && packets == 0 {

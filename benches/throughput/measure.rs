@@ -98,14 +98,15 @@ fn peak_of(pid: u32) -> u64 {
     field.and_then(|field| field.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// Frames received by the target's interface, every two milliseconds.
+/// Frames received by the target's interfaces, every two milliseconds.
 fn watch(stop: &AtomicBool) -> Vec<(Duration, u64)> {
     let Ok(targets) = namespace(TARGETS) else { return Vec::new() };
     let looked = targets.inside(|| {
         let frames = || {
             let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-            let line = text.lines().find_map(|line| line.trim().strip_prefix("pbench1:").map(str::to_owned));
-            line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0)
+            // The third word is the number of packets; `lo` is within the target.
+            let devices = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+            devices.filter_map(|(_, counts)| counts.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>()
         };
         let (started, before) = (Instant::now(), frames());
         let mut seen = vec![(Duration::ZERO, 0)];

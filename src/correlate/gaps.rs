@@ -71,6 +71,11 @@ fn only_listed(machine: &Machine<'_>, name: &str) -> Option<Gap> {
     })
 }
 
+/// Whether the gap is about what a sweep did not ask: what another look of the run asked is none.
+pub fn is_unasked(gap: &Gap) -> bool {
+    gap.settled_by.starts_with("a sweep of ")
+}
+
 fn unasked_addresses(joined: &Joined<'_>, name: &str, asked: &Asked) -> Option<Gap> {
     let unasked = |address: &IpAddr| !asked.contains(*address) && !joined.addresses.contains(address);
     let addresses: Vec<String> =

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::address::canonical;
 use super::join::Joined;
 use super::lookup::swept_addresses;
-use super::machine::UNKNOWN;
+use super::machine::{UNKNOWN, is_engine_bridge};
 use crate::model::report::Host;
 
 /// A host and the machine that it is, or is a part of.
@@ -92,6 +92,14 @@ fn own_host(rest: &mut Rest, joined: &Joined<'_>) -> Option<Host> {
         None => joined.home.filter(|home| !rest.holds(*home)).map(empty)?,
     };
     let machine = &joined.machine;
+    // It is called by an address that its network knows, not by that of a bridge for its containers.
+    let behind = |address: &IpAddr| {
+        machine.addresses.iter().any(|own| canonical(own.address) == *address && is_engine_bridge(&own.interface))
+    };
+    if behind(&host.address) {
+        let asked = swept_addresses(&host);
+        host.address = asked.into_iter().find(|address| !behind(address)).unwrap_or(host.address);
+    }
     if machine.id != UNKNOWN {
         host.id = machine.id.to_owned();
     }

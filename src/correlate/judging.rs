@@ -69,7 +69,6 @@ pub fn judge_host(
         }
     }
     let udp_answers = udp_answering(host);
-    let nearest = hops::nearest(host);
     let caveats = joined.map(|(joined, _)| caveats(joined, around)).unwrap_or_default();
     let mut judged = Judged { floods, endpoints: BTreeMap::new() };
     for entry in &mut host.endpoints {
@@ -127,7 +126,7 @@ pub fn judge_host(
         }
         let unexplained = matches!(judgement.verdict, Verdict::Unreported | Verdict::Contradiction);
         let led = answer.as_ref().and_then(PathAnswer::translation).is_some();
-        judgement.reasons.extend(hops::sentence(entry, &nearest, unexplained && !led));
+        judgement.reasons.extend(hops::sentence(entry, unexplained && !led));
         let stakes = joined.map(|(joined, _)| stakes::of(&joined.machine, judgement.listener.as_ref()));
         if let Some(answer) = &answer {
             entry.intent = Some(answer.intent.to_string());

@@ -24,7 +24,7 @@ use crate::model::host_report::{HOST_NAMESPACE, PublishedPort};
 use crate::model::network::RouteKind;
 use crate::model::report::{EndpointEntry, Host, Report};
 use crate::model::{
-    Confidence, Endpoint, HostReport, PathAnswer, PathModel, PathQuestion, PortState, Transport, Verdict,
+    Confidence, Endpoint, HostReport, PathAnswer, PathModel, PathOutcome, PathQuestion, PortState, Transport, Verdict,
 };
 
 /// The endpoints behind a host that are worth a try through it: TCP sockets of its other namespaces and ports of
@@ -85,6 +85,14 @@ pub fn wanted(report: &HostReport) -> BTreeSet<Endpoint> {
         wanted.extend(inside.map(|address| Endpoint::tcp(canonical(address), port.container_port)));
     }
     wanted
+}
+
+/// Addresses of the host by which it may be a way to what is behind it: those of its networks before those of bridges for
+/// its containers.
+pub fn ways_to(report: &HostReport) -> impl Iterator<Item = IpAddr> + '_ {
+    let (inner, outer): (Vec<_>, Vec<_>) =
+        report.addresses.iter().partition(|own| own.bridge || is_engine_bridge(&own.interface));
+    outer.into_iter().chain(inner).map(|own| own.address)
 }
 
 /// Takes the entries with `via` out of a report: nothing else in a correlation is to take them for endpoints of the
@@ -188,8 +196,16 @@ fn judged(look: Look<'_>, via: &str, joined: Option<&Joined<'_>>, answer: Option
     let mut judgement = match seen.state {
         PortState::Open => {
             let but = if local_only { "although" } else { "and" };
-            let reason =
-                format!("{endpoint} is open through {via}, to whose MAC address the packets were sent, {but} {what}.");
+            let by = answer.filter(|_| verdict == Verdict::FirewallBypass).map(|answer| {
+                let rule =
+                    path_words::decisive(&answer.intent_trace).map_or_else(|| "by policy".to_owned(), path_words::rule);
+                let does = if answer.intent == PathOutcome::Drop { "drop" } else { "reject" };
+                format!(", and the INPUT rules that {does} such packets to the host ({rule}) are not asked")
+            });
+            let reason = format!(
+                "{endpoint} is open through {via}, to whose MAC address the packets were sent, {but} {what}{}.",
+                by.unwrap_or_default()
+            );
             plain(verdict, reason)
         }
         _ => plain(verdict, format!("{endpoint} {} through {via}, and {what}.", how(endpoint, seen))),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::gaps;
 use super::lookup::{self, Seen, SweptPorts};
 use super::rules::{self, Case};
 use super::scope::{self, Asked};
@@ -138,7 +139,9 @@ fn merged_run(run: &Run, looks: &[Look]) -> Run {
             });
         }
         for gap in &part.gaps {
-            if !merged.gaps.contains(gap) {
+            let asked_elsewhere =
+                gaps::is_unasked(gap) && !looks.iter().all(|other| other.report.run.gaps.contains(gap));
+            if !asked_elsewhere && !merged.gaps.contains(gap) {
                 merged.gaps.push(gap.clone());
             }
         }

@@ -89,14 +89,15 @@ fn write_host(host: &Host, report: &Report, own: &[&str], style: TableStyle, to:
         write_reasons(entry, host, style, to)?;
     }
     for group in &host.other_ports {
-        write_group(group, style, to)?;
+        write_group(group, host, style, to)?;
     }
     writeln!(to)
 }
 
 fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
     let port = port_text(entry, host);
-    let plain = entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::UdpReply);
+    let plain =
+        entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::SynAck | Reason::UdpReply);
     let state = if plain { entry.state.to_string() } else { format!("{} ({})", entry.state, entry.reason) };
     let service = entry.service.as_ref();
     let mut row = vec![
@@ -203,7 +204,7 @@ fn write_reasons(entry: &EndpointEntry, host: &Host, style: TableStyle, to: &mut
     Ok(())
 }
 
-fn write_group(group: &PortGroup, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
+fn write_group(group: &PortGroup, host: &Host, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let count = group.ports.parse::<PortRanges>().map_or(0, |ports| ports.len());
     let offender = group.offender.map(|offender| format!(" by {offender}")).unwrap_or_default();
     let mut ports = group.ports.clone();
@@ -213,7 +214,8 @@ fn write_group(group: &PortGroup, style: TableStyle, to: &mut impl Write) -> io:
         ports.push_str(",…");
     }
     let text = format!("{count} {} {} ({}{offender}): {ports}", group.transport, group.state, group.reason);
-    style.write_wrapped("  ", &text, to)
+    let lead = if group.address == host.address { "  ".to_owned() } else { format!("  {} ", group.address) };
+    style.write_wrapped(&lead, &text, to)
 }
 
 fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
@@ -268,7 +270,15 @@ fn write_gaps(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Re
 
 fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let open = report.hosts.iter().flat_map(|host| &host.endpoints).filter(|entry| entry.state == PortState::Open);
-    let mut text = format!("{} hosts answered, {} endpoints are open", report.hosts.len(), open.count());
+    let hosts = match report.hosts.len() {
+        1 => "1 host".to_owned(),
+        count => format!("{count} hosts"),
+    };
+    let endpoints = match open.count() {
+        1 => "1 endpoint is".to_owned(),
+        count => format!("{count} endpoints are"),
+    };
+    let mut text = format!("{hosts} answered, {endpoints} open");
     if !report.silent.is_empty() {
         let shown: Vec<&str> = report.silent.iter().take(6).map(String::as_str).collect();
         let more = if report.silent.len() > shown.len() { ", …" } else { "" };

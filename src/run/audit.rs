@@ -85,7 +85,7 @@ async fn audit(
         targets = targets.described.join(" "),
         addresses = %targets.set.len(),
         sources = own.iter().filter(|own| is_outward(own)).map(|own| own.address.to_string()).collect::<Vec<_>>().join(" "),
-        source_ports = "the kernel's ephemeral range",
+        source_ports = "the kernel's ephemeral range; a raw sweep's are told when it starts",
         "run starts"
     );
     let (places, missing) = vantages.open(&own).await?;
@@ -134,7 +134,7 @@ async fn audit(
             run.status = Status::Interrupted;
             break;
         }
-        let (narrowed, gap) = place.narrow(orders.clone());
+        let (narrowed, gap) = place.narrow(orders.clone(), places.len() == 1);
         run.gaps.extend(gap);
         match look_from(place, narrowed, ends).await {
             Ok(looked) => looks.push(looked),

@@ -57,7 +57,7 @@ pub fn behind(inside: &Inside, excluded: &TargetSet) -> Vec<Behind> {
         wanted.retain(|endpoint| !excluded.contains(endpoint.address));
         Behind {
             name: report.hostname.clone().unwrap_or_else(|| report.id.clone()),
-            addresses: report.addresses.iter().map(|own| own.address).chain(view.joined.address).collect(),
+            addresses: correlate::through::ways_to(report).chain(view.joined.address).collect(),
             wanted,
         }
     };

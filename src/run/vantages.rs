@@ -1,6 +1,6 @@
 //! From which places a run looks, and what is asked from each.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::RunError;
 use super::looking::{Looked, Orders};
@@ -8,7 +8,7 @@ use super::place::{self, Place, Stand};
 use crate::cli::{ScanSettings, VantageChoice};
 use crate::model::Report;
 use crate::model::report::{Gap, Run, SCHEMA, Status, Tool, VantageKind};
-use crate::net::OwnAddress;
+use crate::net::{OwnAddress, own_addresses};
 use crate::targets::TargetSet;
 
 /// The places of a run, before they are opened.
@@ -81,7 +81,17 @@ impl Vantages {
 
 impl Place {
     /// What can be asked from here: a neighbour and the loopback see this machine only. What is left out is a gap.
-    pub fn narrow(&self, mut orders: Orders) -> (Orders, Option<Gap>) {
+    ///
+    /// `alone`: nothing else looks at what is left out.
+    pub fn narrow(&self, mut orders: Orders, alone: bool) -> (Orders, Option<Gap>) {
+        if let Stand::Inside(namespace) = &self.stand {
+            // What cannot be known is asked.
+            let own = namespace.inside(own_addresses).map(Result::ok).ok().flatten();
+            return match own {
+                Some(own) => self.narrow_to_families(orders, &own, alone),
+                None => (orders, None),
+            };
+        }
         let own: Vec<IpAddr> = match (&self.stand, self.kind) {
             (Stand::Neighbour(_), _) => place::neighbours_targets(&orders.machine).collect(),
             (_, VantageKind::Own) => orders.machine.iter().map(|own| own.address).collect(),
@@ -104,6 +114,33 @@ impl Place {
             incomplete: true,
         });
         (orders, gap)
+    }
+
+    /// Leaves out the targets of a family in which the namespace has no address: it reaches none of them, and silence would
+    /// look like a filter.
+    fn narrow_to_families(&self, mut orders: Orders, own: &[OwnAddress], alone: bool) -> (Orders, Option<Gap>) {
+        let lacks = |ipv4: bool| !own.iter().any(|one| one.address.is_ipv4() == ipv4 && !one.address.is_loopback());
+        let families = [
+            (true, IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::BROADCAST)),
+            (false, IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::from_bits(u128::MAX))),
+        ];
+        let unreached: Vec<(bool, IpAddr, IpAddr)> = families.into_iter().filter(|(ipv4, ..)| lacks(*ipv4)).collect();
+        let reached =
+            orders.targets.without(&TargetSet::from_ranges(unreached.iter().map(|(_, first, last)| (*first, *last))));
+        let rest = orders.targets.without(&reached);
+        if rest.is_empty() {
+            return (orders, None);
+        }
+        orders.targets = reached;
+        orders.narrowed = true;
+        let names: Vec<&str> = unreached.iter().map(|(ipv4, ..)| if *ipv4 { "IPv4" } else { "IPv6" }).collect();
+        let gap = Gap {
+            what: format!("{} from {}", rest.describe().join(", "), self.label()),
+            cause: format!("it has no {} address", names.join(" and no ")),
+            settled_by: "a vantage from which those addresses are reached".to_owned(),
+            incomplete: alone,
+        };
+        (orders, Some(gap))
     }
 
     /// A gap for a look that failed.

@@ -9,7 +9,9 @@ use crate::model::{Icmp, PortState, Reason};
 pub enum Outcome {
     /// The handshake completed.
     Accepted,
-    /// ECONNREFUSED or ECONNRESET without an ICMP error: the peer reset it.
+    /// The handshake completed, and a reset came before anyone looked (tcp_reset: ECONNRESET, EPIPE after a FIN).
+    AcceptedThenReset,
+    /// ECONNREFUSED without an ICMP error: a reset answered the SYN.
     Reset,
     /// An ICMP error from the error queue (IP_RECVERR, ip(7)).
     Icmp { icmp: Icmp, offender: IpAddr },
@@ -35,6 +37,7 @@ pub enum LocalRefusal {
 pub fn judge(target: IpAddr, outcome: Outcome, own: impl Fn(IpAddr) -> bool) -> (PortState, Reason) {
     match outcome {
         Outcome::Accepted => (PortState::Open, Reason::Accepted),
+        Outcome::AcceptedThenReset => (PortState::Open, Reason::AcceptedThenReset),
         Outcome::Reset => (PortState::Closed, Reason::Refused),
         Outcome::Timeout => (PortState::Filtered, Reason::NoAnswer),
         Outcome::Local(LocalRefusal::NoRoute) => (PortState::Unreachable, Reason::NoRoute),
@@ -95,6 +98,14 @@ mod tests {
         let never = |_| false;
         assert_eq!(judge(target, outcome(4), never), (PortState::Filtered, Reason::IcmpPortUnreachable));
         assert_eq!(judge(target, outcome(1), never), (PortState::Filtered, Reason::IcmpAdminProhibited));
+    }
+
+    #[test]
+    fn a_reset_after_the_handshake_is_no_refusal() {
+        let never = |_| false;
+        let judged = |outcome| judge(TARGET.into(), outcome, never);
+        assert_eq!(judged(Outcome::AcceptedThenReset), (PortState::Open, Reason::AcceptedThenReset));
+        assert_eq!(judged(Outcome::Reset), (PortState::Closed, Reason::Refused));
     }
 
     #[test]

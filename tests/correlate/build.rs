@@ -46,7 +46,7 @@ pub struct Scan {
 pub struct ScanHost {
     pub address: IpAddr,
     /// `80/tcp open accepted`, `80/tcp filtered icmp-host-prohibited from=198.18.0.1`,
-    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63`.
+    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63 behind=1`.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// `tcp closed refused 1-21,23`.
@@ -229,6 +229,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
         evidence: Evidence {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
+            behind: words.key("behind").map(|text| text.parse().unwrap()),
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],

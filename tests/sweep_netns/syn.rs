@@ -152,6 +152,37 @@ fn the_hop_of_a_published_port_shows() {
     drop((inner, outer));
 }
 
+/// A port that this machine's own rules lead on to a container: the container answers, the own address is open.
+#[test]
+fn a_port_that_own_rules_lead_on_is_open() {
+    let Some(mut lab) = Lab::new("raw led on") else { return };
+    let container = lab.namespace("c");
+    ip(&format!("-n {} link add docker0 type veth peer name eth0 netns {container}", lab.scanner));
+    let ends = [(&lab.scanner, "docker0", "172.17.0.1/16"), (&container, "eth0", "172.17.0.2/16")];
+    for (namespace, device, address) in ends {
+        ip(&format!("-n {namespace} addr add {address} dev {device}"));
+        ip(&format!("-n {namespace} link set {device} up"));
+    }
+    ip(&format!("-n {container} route add default via 172.17.0.1"));
+    nft_in(
+        &lab.scanner,
+        "table ip nat {
+            chain o { type nat hook output priority -100; fib daddr type local tcp dport 8080-8082 dnat to 172.17.0.2; }
+            chain p { type nat hook postrouting priority 100; oifname docker0 masquerade; }
+        }",
+    );
+    let server = lab.listen_in(&container, &[8080], OnAccept::Keep);
+    nft_in(
+        &container,
+        "table ip t { chain i { type filter hook input priority 0; tcp dport 8082 reject with icmp type admin-prohibited; }\n}",
+    );
+    let report = lab.scan("syn", &["198.18.0.1", "-p", "8080-8083"]);
+    let state = |port| state_of(&report, "198.18.0.1", port).map(|(state, _)| state);
+    let states = [8080, 8081, 8082, 8083].map(state);
+    assert_eq!(states, ["open", "closed", "filtered", "closed"].map(|state| Some(state.to_owned())), "{report:#}");
+    drop(server);
+}
+
 /// Two interfaces: each target by its own, with its own source.
 #[test]
 fn each_route_has_its_interface_and_source() {

@@ -148,6 +148,17 @@ fn from_the_container(lab: &Lab) {
     for word in ["FROM neighbour", "FROM container:db", "filtered guarded"] {
         assert!(outcome.stdout.contains(word), "nothing of `{word}`:\n{}", outcome.stdout);
     }
+    // The container has no IPv6, which is no filter: the host's own is what the neighbour alone was asked for.
+    assert!(!report["run"]["vantages"][1]["targets"].to_string().contains("2001:db8"), "{}", outcome.shown());
+    let of_ipv6 = report["hosts"][0]["endpoints"].as_array().unwrap().iter();
+    let of_ipv6 = of_ipv6.filter(|entry| entry["address"] == "2001:db8::a").flat_map(|entry| entry["views"].as_array());
+    let from: Vec<&str> = of_ipv6.flatten().filter_map(|view| view["vantage"].as_str()).collect();
+    assert!(!from.is_empty() && from.iter().all(|name| *name == "neighbour"), "{from:?}");
+    let gaps = report["run"]["gaps"].to_string();
+    assert!(gaps.contains("from container:db") && gaps.contains("it has no IPv6 address"), "{gaps}");
+    assert!(!gaps.contains("that were not asked: 2001:db8::a"), "{gaps}");
+    // The host is called by its address on the network, and tried through it.
+    assert_eq!(report["hosts"][0]["address"], "198.18.0.10", "{}", outcome.shown());
     let kinds: Vec<&str> =
         report["run"]["vantages"].as_array().unwrap().iter().filter_map(|vantage| vantage["kind"].as_str()).collect();
     assert_eq!(kinds, ["neighbour", "container"]);

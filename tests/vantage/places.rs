@@ -118,6 +118,14 @@ fn loopback_behind_route_localnet() {
     assert_eq!(leak["via"], "198.18.0.40", "{leak:#}");
     let bind = leak["triage"]["bind"].as_str().unwrap();
     assert!(bind.contains("bound to loopback only already"), "{leak:#}");
+    // At the host's own address it is closed, and the note is there where loopback is open.
+    for (address, open_behind) in [("198.18.0.40", true), ("198.18.0.41", false)] {
+        let outside = entry(&report, address, 7100, None);
+        let (state, verdict) = (outside["state"].as_str(), outside["verdict"].as_str());
+        assert_eq!((state, verdict), (Some("closed"), Some("local-only")), "{outside:#}");
+        let says = outside["also"].to_string();
+        assert_eq!(says.contains("its loopback is open"), open_behind, "{outside:#}");
+    }
     let shut = entry(&report, "127.0.0.1", 7100, Some("198.18.0.41"));
     assert_eq!((shut["state"].as_str(), shut["verdict"].as_str()), (Some("filtered"), Some("local-only")), "{shut:#}");
 }

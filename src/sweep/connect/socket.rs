@@ -106,7 +106,8 @@ impl ProbeSocket {
             }
             Errno::PERM => Attempt::Ended(Outcome::Local(LocalRefusal::Forbidden)),
             error => Attempt::Ended(self.queued_error(target).unwrap_or(match error {
-                Errno::CONNREFUSED | Errno::CONNRESET | Errno::CONNABORTED => Outcome::Reset,
+                Errno::CONNRESET | Errno::PIPE => Outcome::AcceptedThenReset,
+                Errno::CONNREFUSED | Errno::CONNABORTED => Outcome::Reset,
                 Errno::TIMEDOUT => Outcome::Timeout,
                 Errno::HOSTUNREACH => Outcome::Local(LocalRefusal::NoNeighbour),
                 _ => Outcome::Local(LocalRefusal::NoRoute),

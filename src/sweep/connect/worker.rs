@@ -324,7 +324,7 @@ impl Worker {
         let rtt = now.saturating_duration_since(sent);
         let mut evidence = Evidence { asked: u8::try_from(self.round.number + 1).ok(), ..Evidence::default() };
         match outcome {
-            Outcome::Accepted | Outcome::Reset => {
+            Outcome::Accepted | Outcome::AcceptedThenReset | Outcome::Reset => {
                 self.replies += 1;
                 if self.tally.host(endpoint.address).is_none_or(|host| !host.answered.contains(endpoint.port)) {
                     let asked_before = self.round.number as usize + usize::from(self.round.is_scouted(endpoint.port));
@@ -416,7 +416,10 @@ impl Worker {
                 // Events are dealt with before deadlines: what answered in time is no longer connecting.
                 self.finish(number, Outcome::Timeout, now);
             }
-            SlotState::Watched { .. } => self.settle_watched(number, Reason::Accepted, events),
+            SlotState::Watched { ref observation } => {
+                let reason = observation.reason;
+                self.settle_watched(number, reason, events);
+            }
         }
     }
 

@@ -110,10 +110,8 @@ fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Outlet>
             OutletJob::Packets => 0,
         };
         let (outlet, without_xdp) = Outlet::new(sockets, index).map_err(failed("a way out"))?;
-        if let Some(error) = without_xdp
-            && job.xdp_only
-        {
-            return Err(failed("AF_XDP")(error));
+        if job.xdp_only && matches!(outlet, Outlet::Frames(_)) {
+            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
         }
         if !names.contains(&outlet.name()) {
             names.push(outlet.name());

@@ -80,6 +80,8 @@ pub fn sweep(
 ) -> Result<SweepResult, RawError> {
     let before = Pressure::now();
     let ports = SourcePorts::hold(SOURCE_PORTS, job.seed).map_err(failed("source ports of its own"))?;
+    let from: Vec<String> = ports.ports().iter().map(u16::to_string).collect();
+    tracing::info!(source_ports = from.join(","), "raw sweep starts");
     let prepared = prepare(job, settings, ports.ports())?;
     let mut running = Running::start(&prepared)?;
     let mut collected = Collected::default();
