@@ -171,7 +171,6 @@ mod tests {
             address: "198.18.0.7".parse().unwrap(),
             addresses: Vec::new(),
             mac: None,
-            improbable: std::collections::BTreeMap::new(),
             names: vec!["web1".to_owned()],
             endpoints: entries,
             other_ports: Vec::new(),
