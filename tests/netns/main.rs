@@ -16,9 +16,14 @@
 
 mod audit;
 mod case;
+mod changes;
+#[path = "../ssh_collect/door.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with tests/ssh_collect, which uses the rest")]
+mod door;
 mod evidence;
 mod exit_codes;
 mod firewalls;
+mod in_front;
 mod lab_itself;
 mod owners;
 mod pki;
