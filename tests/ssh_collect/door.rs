@@ -95,9 +95,8 @@ impl Doors {
             run("chmod", &["755", &directory.display().to_string()]);
         }
         host_sh(host, "mkdir -m 1777 /run/scratch");
-        // What this machine's root has its shell do first is not the lab's: a tool's lock there, left by a log-in that a
-        // lab ended half-way, holds up every later one. bash reads the file under sshd, too.
-        host_sh(host, "[ ! -f ~root/.bashrc ] || mount --bind /dev/null ~root/.bashrc");
+        // What this machine's root has its shell do at a log-in is none of the lab's: it may wait, or be cut off halfway.
+        host_sh(host, "[ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc");
         let program = run("sh", &["-c", "command -v sshd"]);
         let mut command = host.command(program.trim());
         command.args(["-D", "-e", "-f"]).arg(&configuration);

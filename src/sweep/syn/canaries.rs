@@ -156,17 +156,16 @@ impl Canaries {
         Some(sent)
     }
 
-    /// Judges those that are older than `patience`: `lost` is told when each of the silent ones was sent.
-    pub fn expire(&mut self, now: Instant, patience: Duration, mut lost: impl FnMut(Instant)) {
+    /// Judges those that are older than `patience`: `judged` is told when each was sent and whether it is lost. Answers are
+    /// told no sooner, or those that came would outweigh those that are still waited for.
+    pub fn expire(&mut self, now: Instant, patience: Duration, mut judged: impl FnMut(Instant, bool)) {
         while let Some(&(sent, place, ask)) = self.order.front() {
             if now.saturating_duration_since(sent) < patience {
                 break;
             }
             self.order.pop_front();
             // Those that are silent stay pending: late answers count for recall, not for the rate.
-            if self.pending.contains_key(&(place, ask)) {
-                lost(sent);
-            }
+            judged(sent, self.pending.contains_key(&(place, ask)));
         }
     }
 

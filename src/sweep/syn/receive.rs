@@ -192,7 +192,6 @@ impl Machine<'_> {
     /// An answer of an endpoint that has answered before: of a canary, or a duplicate.
     fn on_repeated(&mut self, now: Instant, answer: &Answer) {
         if let Some(sent) = self.canaries.answered(answer.place, answer.ask as u8) {
-            self.speed.outcome(sent, false);
             self.timing.sample(now.saturating_duration_since(sent));
         }
     }

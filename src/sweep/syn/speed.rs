@@ -38,6 +38,35 @@ struct Window {
     lost: u32,
 }
 
+/// Canaries that were asked at one rate, and those of them that were lost.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    asked: u32,
+    lost: u32,
+}
+
+impl Sample {
+    fn loss(self) -> f64 {
+        f64::from(self.lost) / f64::from(self.asked.max(1))
+    }
+
+    /// How far a sample of this size strays from a loss.
+    fn spread(self, loss: f64) -> f64 {
+        (loss * (1.0 - loss) / f64::from(self.asked.max(1))).sqrt()
+    }
+
+    /// Whether at a fraction of the rate so much less is lost that the rate must have been the cause: half the rate would
+    /// double the share that comes through, or end the loss.
+    fn is_relief_from(self, before: f64) -> bool {
+        let loss = self.loss();
+        let is_less = loss <= before * 0.6 || 1.0 - loss >= 1.4 * (1.0 - before);
+        is_less && before - loss > CHANCE * self.spread(before)
+    }
+}
+
+/// Standard deviations that are no chance.
+const CHANCE: f64 = 2.0;
+
 /// A round as the rate sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundSpeed {
@@ -124,9 +153,9 @@ impl Speed {
         if self.window.asked < ENOUGH {
             return;
         }
-        let loss = f64::from(self.window.lost) / f64::from(self.window.asked);
+        let sample = Sample { asked: self.window.asked, lost: self.window.lost };
         (self.window.asked, self.window.lost) = (0, 0);
-        self.judge(loss, 0.5, now);
+        self.judge(sample, 0.5, now);
     }
 
     /// A round is over, in which so many of the canaries that were asked were lost: rounds may be shorter than windows.
@@ -135,21 +164,22 @@ impl Speed {
             self.achieved = round.sent as f64 / round.elapsed.as_secs_f64();
         }
         if round.elapsed < WINDOW && round.asked >= ENOUGH / 2 {
-            let loss = f64::from(round.lost) / f64::from(round.asked);
+            let sample = Sample { asked: round.asked, lost: round.lost };
             // What came through is what the way takes.
-            self.judge(loss, (1.0 - loss).clamp(0.02, 0.5), now);
+            self.judge(sample, (1.0 - sample.loss()).clamp(0.02, 0.5), now);
         }
     }
 
-    fn judge(&mut self, loss: f64, factor: f64, now: Instant) {
+    fn judge(&mut self, sample: Sample, factor: f64, now: Instant) {
+        let loss = sample.loss();
         match self.trial.take() {
-            // Half the rate would double the share that comes through, or end the loss, if the rate was its cause.
-            Some(trial) if loss > trial.loss_before * 0.6 && 1.0 - loss < 1.4 * (1.0 - trial.loss_before) => {
-                self.baseline = loss.min(trial.loss_before);
+            Some(trial) if !sample.is_relief_from(trial.loss_before) => {
+                // Both measured the same.
+                self.baseline = f64::midpoint(loss, trial.loss_before);
                 self.set(trial.rate_before, now);
             }
             Some(_) => {}
-            None if loss > self.baseline + SUSPICIOUS => {
+            None if loss > self.baseline + SUSPICIOUS.max(CHANCE * sample.spread(self.baseline)) => {
                 let rate_before = self.rate;
                 self.slow_down(factor, now);
                 self.trial = Some(Trial { rate_before, loss_before: loss });

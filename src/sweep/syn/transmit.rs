@@ -31,7 +31,7 @@ impl Machine<'_> {
         batch.clear();
         self.totals.began.get_or_insert(now);
         let speed = &mut self.speed;
-        self.canaries.expire(now, self.timing.settle(), |sent| speed.outcome(sent, true));
+        self.canaries.expire(now, self.timing.settle(), |sent, lost| speed.outcome(sent, lost));
         self.neighbours.ask(self.space, &self.settings.ways, now, batch);
         loop {
             match self.phase {
