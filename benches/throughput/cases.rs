@@ -22,7 +22,7 @@ pub struct Case {
     pub run: fn(&mut Results, bool) -> Result<(), String>,
 }
 
-pub const CASES: [Case; 9] = [
+pub const CASES: [Case; 11] = [
     case("dead", "198.19.0.0/16 x 33 ports, 256 living hosts", dead),
     case("firewalled", "a living /24 x 1000 ports, 4 open, the rest dropped", firewalled),
     case("closed", "a living /24 x 1000 ports, 4 open, the rest refused", closed),
@@ -30,6 +30,8 @@ pub const CASES: [Case; 9] = [
     case("loss", "the firewalled /24, 20 % lost each way", loss),
     case("delay", "a living /26 x 1000 ports, a millisecond each way", delay),
     case("connect", "the closed /24 without privileges", connect),
+    case("connect-firewalled", "the firewalled /24 without privileges", connect_firewalled),
+    case("connect-loss", "the firewalled /24 without privileges, 1 % lost each way", connect_loss),
     Case {
         quick: true,
         ..case("distinct", "each endpoint once a round: 4096 hosts x 33 ports, nothing lost", distinct_probes)
@@ -177,19 +179,32 @@ fn delay(results: &mut Results, _: bool) -> Result<(), String> {
 }
 
 fn connect(results: &mut Results, _: bool) -> Result<(), String> {
+    by_connecting(results, "connect", Rules::Refused, &[(Peer::NmapConnect, 1.5), (Peer::RustScan, 4.0)])
+}
+
+fn connect_firewalled(results: &mut Results, _: bool) -> Result<(), String> {
+    by_connecting(results, "connect-firewalled", Rules::Dropped { loss: 0 }, &[(Peer::RustScan, 2.0)])
+}
+
+fn connect_loss(results: &mut Results, _: bool) -> Result<(), String> {
+    by_connecting(results, "connect-loss", Rules::Dropped { loss: 1 }, &[(Peer::RustScan, 2.0)])
+}
+
+/// Beside peers, each with how many times faster Postern is to be.
+fn by_connecting(results: &mut Results, case: &str, rules: Rules, peers: &[(Peer, f64)]) -> Result<(), String> {
     let lab = Lab::build()?;
-    lab.rules(Rules::Refused)?;
-    let postern = results.measure(&lab, "connect", Peer::PosternConnect, &CLASS_C);
-    let nmap = results.measure(&lab, "connect", Peer::NmapConnect, &CLASS_C);
-    let rustscan = results.measure(&lab, "connect", Peer::RustScan, &CLASS_C);
+    lab.rules(rules)?;
+    let postern = results.measure(&lab, case, Peer::PosternConnect, &CLASS_C);
     let Some(postern) = postern else { return Err("postern did not end".to_owned()) };
-    for (peer, times) in [(nmap, 1.5), (rustscan, 4.0)] {
-        if let Some(peer) = peer {
+    for (peer, times) in peers {
+        if let Some(peer) = results.measure(&lab, case, *peer, &CLASS_C) {
             let ratio = peer.seconds / postern.seconds;
-            results.goal("connect", &format!("x {} ({times})", peer.peer.name()), ratio, ratio >= times);
+            results.goal(case, &format!("x {} ({times})", peer.peer.name()), ratio, ratio >= *times);
         }
     }
-    results.goal("connect", "open ports found (1024)", postern.found as f64, postern.found == 1024);
+    results.goal(case, "open ports found (1024)", postern.found as f64, postern.found == 1024);
+    let mib = postern.memory_kib as f64 / 1024.0;
+    results.goal(case, "MiB (100)", mib, mib < 100.0);
     Ok(())
 }
 
