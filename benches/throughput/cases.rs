@@ -187,7 +187,7 @@ fn connect_firewalled(results: &mut Results, _: bool) -> Result<(), String> {
 }
 
 fn connect_loss(results: &mut Results, _: bool) -> Result<(), String> {
-    by_connecting(results, "connect-loss", Rules::Dropped { loss: 1 }, &[(Peer::RustScan, 2.0)])
+    by_connecting(results, "connect-loss", Rules::Dropped { loss: 1 }, &[(Peer::RustScan, 1.0)])
 }
 
 /// Beside peers, each with how many times faster Postern is to be.
