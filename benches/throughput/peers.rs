@@ -69,36 +69,11 @@ impl Peer {
         let mut command = inside(SCANNER);
         let postern = env!("CARGO_BIN_EXE_postern");
         match self {
-            Self::Postern => command.args([
-                postern,
-                "scan",
-                "--engine",
-                "syn",
-                network,
-                "-p",
-                ports,
-                "--host-rate",
-                "max",
-                "--no-probes",
-                "-q",
-                "-o",
-                "json",
-            ]),
-            Self::PosternConnect => command.args([
-                postern,
-                "scan",
-                "--engine",
-                "connect",
-                network,
-                "-p",
-                ports,
-                "--host-rate",
-                "max",
-                "--no-probes",
-                "-q",
-                "-o",
-                "json",
-            ]),
+            Self::Postern | Self::PosternConnect => {
+                let engine = if self == Self::Postern { "syn" } else { "connect" };
+                command.args([postern, "scan", "--engine", engine, network, "-p", ports]);
+                command.args(["--host-rate", "max", "--no-probes", "-q", "-o", "json"])
+            }
             Self::Masscan => command.args([
                 "masscan",
                 network,

@@ -18,7 +18,7 @@ pub fn text(text: &str, limit: usize) -> String {
     escaped
 }
 
-/// JSON with every character that could drive a terminal as `\uXXXX`, which JSON readers take for the same (RFC 8259
+/// JSON with every character that could drive a terminal as a `\u` escape, which JSON readers take for the same (RFC 8259
 /// section 7). Such characters stand inside strings only: JSON's own white space is left.
 pub fn json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());

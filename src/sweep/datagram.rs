@@ -5,7 +5,7 @@
 //! ports by ICMP six times at once and then once a second (icmp(7), icmp_ratelimit), so that the pace per host is slow.
 #![expect(clippy::disallowed_methods, reason = "the UDP sweep is a driver: it asks the clock")]
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -300,17 +300,12 @@ impl<'a> Sweeper<'a> {
             && self.settings.own.iter().any(|own| own.interface != "lo" && own.is_on_link(address))
     }
 
-    fn into_result(mut self, space: &dyn ProbeSpace, elapsed: Duration, interrupted: bool) -> SweepResult {
+    fn into_result(self, space: &dyn ProbeSpace, elapsed: Duration, interrupted: bool) -> SweepResult {
         let silence = if interrupted {
             (PortState::Unknown, Reason::Interrupted)
         } else {
             (PortState::OpenOrFiltered, Reason::NoAnswer)
         };
-        let ports = space.ports();
-        let groups = self.tally.groups(Transport::Udp, silence, |_| ports.clone());
-        let living = self.tally.hosts().map(|(address, _)| address).collect();
-        let mut observations = std::mem::take(&mut self.tally.open);
-        observations.sort_by_key(|observation| observation.endpoint);
         let mut gaps = Vec::new();
         if self.not_sent > 0 {
             gaps.push(Gap {
@@ -330,16 +325,7 @@ impl<'a> Sweeper<'a> {
             dropped_replies: 0,
             recall: None,
         };
-        SweepResult {
-            observations,
-            groups,
-            living,
-            macs: BTreeMap::new(),
-            improbable: BTreeMap::new(),
-            stats,
-            gaps,
-            interrupted,
-        }
+        SweepResult { gaps, interrupted, ..SweepResult::of(self.tally, Transport::Udp, silence, &space.ports(), stats) }
     }
 }
 

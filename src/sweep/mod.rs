@@ -24,7 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::report::{Gap, PortGroup, Sweep};
-use crate::model::{Improbable, Observation, PortState};
+use crate::model::{Improbable, Observation, PortRanges, PortState, Reason, Transport};
+use tally::Tally;
 
 /// What a driver tells while it runs.
 #[derive(Clone, Debug)]
@@ -64,6 +65,30 @@ pub struct SweepResult {
 }
 
 impl SweepResult {
+    /// What a tally holds, with `silence` for the ports of answering hosts that gave none. Whole, and without gaps.
+    pub fn of(
+        tally: Tally,
+        transport: Transport,
+        silence: (PortState, Reason),
+        ports: &PortRanges,
+        stats: Sweep,
+    ) -> Self {
+        let groups = tally.groups(transport, silence, |_| ports.clone());
+        let living = tally.hosts().map(|(address, _)| address).collect();
+        let mut observations = tally.open;
+        observations.sort_by_key(|observation| observation.endpoint);
+        Self {
+            observations,
+            groups,
+            living,
+            macs: BTreeMap::new(),
+            improbable: BTreeMap::new(),
+            stats,
+            gaps: Vec::new(),
+            interrupted: false,
+        }
+    }
+
     pub fn open(&self) -> impl Iterator<Item = &Observation> {
         self.observations.iter().filter(|observation| observation.state == PortState::Open)
     }

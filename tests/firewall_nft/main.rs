@@ -7,9 +7,9 @@
 #![expect(clippy::disallowed_methods, reason = "reads test data")]
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
+mod big;
 mod hostile;
 mod models;
-mod speed;
 mod texts;
 
 use std::path::{Path, PathBuf};

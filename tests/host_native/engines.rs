@@ -1,13 +1,12 @@
 //! Machines with container engines: Docker, Podman with and without root, containerd alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Background, Host, LIMITS, Lab, Podman, RootlessPodman, finish, run, wait_until};
+use crate::support::{Background, Host, LIMITS, Lab, Podman, RootlessPodman, finish, run, runtime, wait_until};
 use crate::view::{CANARY, View};
 
 /// A root file system with nothing but busybox.
@@ -37,27 +36,6 @@ fn machine(what: &str, programs: &[&str]) -> Option<Lab> {
     Some(lab)
 }
 
-/// runc, that asks for no capability which the machine itself lacks (a virtual machine of a CI may lack CAP_SYS_RESOURCE):
-/// a privileged container could not start there.
-fn runtime(host: &Host) -> PathBuf {
-    let script = host.directory.join("runtime");
-    let text = "#!/bin/sh
-bundle=.
-before=
-for word in \"$@\"; do
-    [ \"$before\" = --bundle ] && bundle=$word
-    before=$word
-done
-if [ -f \"$bundle/config.json\" ] && ! setpriv --dump | grep -q sys_resource; then
-    sed -i 's/\"CAP_SYS_RESOURCE\",//g' \"$bundle/config.json\"
-fi
-exec runc \"$@\"
-";
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    script
-}
-
 #[test]
 fn docker() {
     let Some(lab) = machine("docker", &["dockerd", "docker", "docker-proxy", "iptables", "busybox"]) else { return };
@@ -69,7 +47,10 @@ fn docker() {
     for (option, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
         command.arg(option).arg(directory.join(file));
     }
-    command.arg("--add-runtime").arg(format!("lab={}", runtime(host).display())).args(["--default-runtime", "lab"]);
+    command
+        .arg("--add-runtime")
+        .arg(format!("lab={}", runtime(&host.directory).display()))
+        .args(["--default-runtime", "lab"]);
     let mut engine = Background::start("dockerd", &host.directory, command.args(["-H", "unix:///run/docker.sock"]));
     engine.wait_until("API", |output| output.contains("API listen on"));
     let docker = |arguments: &[&str]| finish(host.command("docker").args(arguments));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::plain::{LISTEN, machine, python};
-use crate::support::{Cgroup, innermost};
+use crate::support::{BPF, Cgroup, innermost};
 use crate::view::View;
 
 #[test]
@@ -31,16 +31,9 @@ fn units_and_lxc_by_cgroup() {
 }
 
 /// Programs without a compiler: two instructions each. XDP passes, tcx goes on, the look-up passes.
+/// Behind [`BPF`].
 const PROGRAMS: &str = "
-import ctypes, os, socket, struct, time
-libc = ctypes.CDLL(None, use_errno=True)
-NUMBER = {'x86_64': 321, 'aarch64': 280}[os.uname().machine]
-def bpf(command, fields):
-    attribute = ctypes.create_string_buffer(fields.ljust(128, b'\\0'), 128)
-    result = libc.syscall(NUMBER, command, attribute, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
+import socket, struct, time
 kept = []
 for what, kind, name, value, attach, expected in [
     ('xdp', 6, b'lab_gate', 2, 37, 37), ('tcx', 3, b'lab_tcx', -1, 46, 0), ('lookup', 30, b'lab_lookup', 1, 36, 36)]:
@@ -63,7 +56,7 @@ time.sleep(300)
 fn programs_before_every_rule_are_named() {
     let Some((lab, number)) = machine("BPF programs", &["python3"]) else { return };
     let host = lab.host(number);
-    let programs = python(host, "programs", &[], PROGRAMS, &[]);
+    let programs = python(host, "programs", &[], &[BPF, PROGRAMS].concat(), &[]);
     let output = programs.output();
     let view = View::by_root(host);
     let network = &view.namespace("host")["network"];

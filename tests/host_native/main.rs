@@ -14,7 +14,7 @@ mod kernel;
 mod listings;
 mod plain;
 mod services;
-#[expect(dead_code, reason = "this target needs a part of it")]
+#[expect(dead_code, unused_imports, reason = "this target needs a part of it")]
 #[path = "../netns/support/mod.rs"]
 mod support;
 mod view;

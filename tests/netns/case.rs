@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::servers::Server;
-use crate::support::Lab;
+use crate::support::{Lab, Outcome};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +82,32 @@ impl Case {
             }
         }
         Some(lab)
+    }
+
+    /// Runs the case with these host reports; everything must be as expected, the exit code, too.
+    pub fn run(&self, lab: &Lab, reports: &[String]) -> Outcome {
+        let outcome = lab.postern(&self.arguments_with(reports)).all_formats(lab.directory()).run();
+        let differences = self.differences_of_run(Some(outcome.code), &outcome.report());
+        assert!(differences.is_empty(), "{}\n{}", differences.join("\n"), outcome.shown());
+        outcome
+    }
+
+    /// Those of the case, and these host reports.
+    pub fn arguments_with<'a>(&'a self, reports: &'a [String]) -> Vec<&'a str> {
+        let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        for report in reports {
+            arguments.extend(["--host-report", report]);
+        }
+        arguments
+    }
+
+    /// Those of the report, and the exit code if it is another.
+    pub fn differences_of_run(&self, code: Option<i32>, report: &Value) -> Vec<String> {
+        let mut differences = self.differences(report);
+        if code != Some(self.exit_code) {
+            differences.push(format!("exit code {code:?}, not {}", self.exit_code));
+        }
+        differences
     }
 
     /// All that is not as expected, one line each.

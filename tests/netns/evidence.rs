@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::audit::native_report;
 use crate::case::Case;
 use crate::firewalls::nft;
-use crate::situations::{inner_namespace, web_server};
-use crate::support::{Background, Cgroup, Host, Lab, Namespace, finish, innermost};
+use crate::situations::{inner_namespace, twin, web_server};
+use crate::support::{BPF, Background, Cgroup, Host, Lab, finish, innermost};
 
 #[test]
 fn evidence_beside_the_rules_has_its_verdict() {
@@ -26,16 +26,7 @@ fn evidence_beside_the_rules_has_its_verdict() {
     full_connection_table(lab.host(110));
 
     let reports: Vec<String> = (110..=114).map(|number| native_report(&lab, number).display().to_string()).collect();
-    let mut arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
-    for report in &reports {
-        arguments.extend(["--host-report", report]);
-    }
-    let outcome = lab.postern(&arguments).all_formats(lab.directory()).run();
-    let mut differences = case.differences(&outcome.report());
-    if outcome.code != case.exit_code {
-        differences.push(format!("exit code {}, not {}", outcome.code, case.exit_code));
-    }
-    assert!(differences.is_empty(), "{}\n{}", differences.join("\n"), outcome.shown());
+    let outcome = case.run(&lab, &reports);
     rejected_and_silent_alike(&outcome.report());
     drop((diverted, unit, pods));
 }
@@ -118,16 +109,9 @@ fn full_connection_table(host: &Host) {
 
 /// An XDP program by its instructions: TCP over IPv4 to the ports of the arguments behind the first is redirected to the
 /// interface that is the first, everything else passes (`bpf_redirect` is helper 23, XDP_PASS is 2).
+/// Behind [`BPF`].
 const REDIRECT: &str = "
-import ctypes, os, socket, struct, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-NUMBER = {'x86_64': 321, 'aarch64': 280}[os.uname().machine]
-def bpf(command, fields):
-    attribute = ctypes.create_string_buffer(fields.ljust(128, b'\\0'), 128)
-    result = libc.syscall(NUMBER, command, attribute, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
+import socket, struct, sys, time
 to, ports = socket.if_nametoindex(sys.argv[1]), [socket.htons(int(port)) for port in sys.argv[2:]]
 # Operation, target and source register, offset or where to jump, value; a word alone is a place.
 lines = [
@@ -163,30 +147,13 @@ time.sleep(600)
 
 /// Two ports go by XDP to a namespace with the host's own address; one of them the rules drop.
 fn diverted_by_xdp(lab: &Lab, host: &Host) -> [Background; 3] {
-    inner_namespace(host, "side", "aside");
-    let mac = |namespace: &Namespace, interface: &str| {
-        let listed = finish(namespace.command("ip").args(["-j", "link", "show", interface]));
-        let listed: Value = serde_json::from_str(&listed).unwrap();
-        listed[0]["address"].as_str().unwrap().to_owned()
-    };
-    let (own, scanner, address) = (mac(&host.namespace, "eth0"), mac(lab.scanner(), "br0"), host.address());
-    finish(host.command("sh").args([
-        "-c",
-        &format!(
-            "set -e
-ip link set aside up
-ip -n side link set eth0 address {own}
-ip -n side addr add {address}/32 dev eth0
-ip -n side link set eth0 up
-ip -n side route add 198.18.0.1/32 dev eth0
-ip -n side neigh replace 198.18.0.1 lladdr {scanner} dev eth0 nud permanent
-tc qdisc add dev aside clsact
-tc filter add dev aside ingress protocol ip u32 match u32 0 0 action mirred egress redirect dev eth0"
-        ),
-    ]));
+    twin(lab, host, "198.18.0.1", "198.18.0.1/32");
     let mut command = host.command("python3");
-    let mut program =
-        Background::start("xdp", &host.directory, command.args(["-u", "-c", REDIRECT, "aside", "8443", "9443"]));
+    let mut program = Background::start(
+        "xdp",
+        &host.directory,
+        command.args(["-u", "-c", &[BPF, REDIRECT].concat(), "aside", "8443", "9443"]),
+    );
     program.wait_until("program", |output| output.contains("attached"));
     nft(
         host,

@@ -43,11 +43,7 @@ fn podman_with_and_without_root() {
     );
 
     let reports = [40, 41].map(|number| native_report(&lab, number).display().to_string());
-    let mut arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
-    for report in &reports {
-        arguments.extend(["--host-report", report]);
-    }
-    let outcome = lab.postern(&arguments).all_formats(lab.directory()).run();
+    let outcome = lab.postern(&case.arguments_with(&reports)).all_formats(lab.directory()).run();
     let mut differences = case.differences(&outcome.report());
     if !runs {
         // Each difference is a line with its endpoint in front, and the entry below.

@@ -4,15 +4,14 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::pki::Authority;
 use crate::replay::{Acceptor, Recording, TlsShape};
-use crate::support::{Background, Host, Lab, finish, run, wait_until};
+use crate::support::{Background, Host, Lab, finish, run, runtime, wait_until};
 
 /// A server on one host. Its ports are where it listens, usual or not.
 #[derive(Clone, Debug, Deserialize)]
@@ -272,27 +271,6 @@ fn docker(host: &Host, port: u16, guard: DockerGuard, shape: DockerShape, secret
         wait_until("published port", Duration::from_secs(20), || host.listens("tcp", published));
     }
     process
-}
-
-/// runc, that asks for no capability which this machine itself lacks (a virtual machine may lack CAP_SYS_RESOURCE): a
-/// privileged container could not start there.
-fn runtime(directory: &Path) -> PathBuf {
-    let script = directory.join("runtime");
-    let text = "#!/bin/sh
-bundle=.
-before=
-for word in \"$@\"; do
-    [ \"$before\" = --bundle ] && bundle=$word
-    before=$word
-done
-if [ -f \"$bundle/config.json\" ] && ! setpriv --dump | grep -q sys_resource; then
-    sed -i 's/\"CAP_SYS_RESOURCE\",//g' \"$bundle/config.json\"
-fi
-exec runc \"$@\"
-";
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    script
 }
 
 /// A root file system with nothing but busybox, as a tar file.

@@ -49,17 +49,8 @@ fn every_situation_has_its_verdict() {
     reports.push(an_hour_old(&native_report(&lab, 99)));
     let _late = Acceptor::silent(lab.host(99), 7070);
 
-    let mut arguments: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
-    for report in &reports {
-        arguments.extend(["--host-report", report]);
-    }
-    let outcome = lab.postern(&arguments).all_formats(lab.directory()).run();
+    let outcome = case.run(&lab, &reports);
     let report = outcome.report();
-    let mut differences = case.differences(&report);
-    if outcome.code != case.exit_code {
-        differences.push(format!("exit code {}, not {}", outcome.code, case.exit_code));
-    }
-    assert!(differences.is_empty(), "{}\n{}", differences.join("\n"), outcome.shown());
     outcome.assert_silent_about(&secret);
 
     let findings = report["findings"].as_array().unwrap();
@@ -204,15 +195,35 @@ COMMIT
     service
 }
 
-/// Two ports go by tc to a namespace with the host's own address, past every rule; one of them the rules drop.
-fn diverted_by_tc(lab: &Lab, host: &Host) -> [Background; 2] {
+/// A namespace `side` with the host's own address, behind the host's interface `aside`: what is led there is answered to
+/// `asker` as the host itself would, by the host's own way out. `route` is where askers are.
+pub fn twin(lab: &Lab, host: &Host, asker: &str, route: &str) {
     inner_namespace(host, "side", "aside");
     let mac = |namespace: &Namespace, interface: &str| {
         let listed = finish(namespace.command("ip").args(["-j", "link", "show", interface]));
         let listed: Value = serde_json::from_str(&listed).unwrap();
         listed[0]["address"].as_str().unwrap().to_owned()
     };
-    let (own, scanner) = (mac(&host.namespace, "eth0"), mac(lab.scanner(), "br0"));
+    let (own, scanner, address) = (mac(&host.namespace, "eth0"), mac(lab.scanner(), "br0"), host.address());
+    finish(host.command("sh").args([
+        "-c",
+        &format!(
+            "set -e
+ip link set aside up
+ip -n side link set eth0 address {own}
+ip -n side addr add {address}/32 dev eth0
+ip -n side link set eth0 up
+ip -n side route add {route} dev eth0
+ip -n side neigh replace {asker} lladdr {scanner} dev eth0 nud permanent
+tc qdisc add dev aside clsact
+tc filter add dev aside ingress protocol ip u32 match u32 0 0 action mirred egress redirect dev eth0"
+        ),
+    ]));
+}
+
+/// Two ports go by tc to a namespace with the host's own address, past every rule; one of them the rules drop.
+fn diverted_by_tc(lab: &Lab, host: &Host) -> [Background; 2] {
+    twin(lab, host, PRIVATE, "10.77.0.0/24");
     let address = host.address();
     let ports: String = [8443, 9443]
         .map(|port| {
@@ -222,21 +233,7 @@ fn diverted_by_tc(lab: &Lab, host: &Host) -> [Background; 2] {
             )
         })
         .concat();
-    finish(host.command("sh").args([
-        "-c",
-        &format!(
-            "set -e
-ip link set aside up
-ip -n side link set eth0 address {own}
-ip -n side addr add {address}/32 dev eth0
-ip -n side link set eth0 up
-ip -n side route add 10.77.0.0/24 dev eth0
-ip -n side neigh replace {PRIVATE} lladdr {scanner} dev eth0 nud permanent
-tc qdisc add dev eth0 clsact
-tc qdisc add dev aside clsact
-{ports}tc filter add dev aside ingress protocol ip u32 match u32 0 0 action mirred egress redirect dev eth0"
-        ),
-    ]));
+    finish(host.command("sh").args(["-c", &format!("set -e\ntc qdisc add dev eth0 clsact\n{ports}")]));
     nft(host, &dropping("tcp dport 8443 drop"));
     [web_server(host, "side", "8443"), web_server(host, "side", "9443")]
 }

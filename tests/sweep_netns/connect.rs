@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, OnAccept, line_of, offender_of, open_endpoints, run, state_by_transport, state_of};
+use crate::lab::{
+    FOUR, Lab, OnAccept, REFUSALS, REFUSED, SIX, assert_states, line_of, offender_of, open_endpoints, run,
+    state_by_transport, state_of,
+};
 
 /// Every port says what happened to it: RST, each ICMP code with its offender, silence, handshake, handshake and reset.
 #[test]
@@ -13,51 +16,13 @@ fn states_and_reasons_are_told_apart() {
     let Some(lab) = Lab::new("states") else { return };
     let listener = lab.listen(&[22], OnAccept::Keep);
     let resetting = lab.listen(&[23], OnAccept::Reset);
-    lab.nft(
-        "table inet t { chain i { type filter hook input priority 0;
-            meta l4proto { icmp, icmpv6 } accept
-            tcp dport 101 reject with icmpx type port-unreachable
-            tcp dport 102 reject with icmpx type admin-prohibited
-            tcp dport 103 reject with icmpx type host-unreachable
-            tcp dport 104 reject with icmpx type no-route
-            tcp dport 110 drop
-            tcp dport 111 reject with tcp reset
-        }
-        }
-        table ip four { chain i { type filter hook input priority -1;
-            tcp dport 105 reject with icmp type prot-unreachable
-            tcp dport 106 reject with icmp type net-prohibited
-            tcp dport 107 reject with icmp type host-prohibited
-        }
-        }",
-    );
+    lab.nft(REFUSALS);
     let report = lab.scan("connect", &["198.18.0.2", "2001:db8::2", "-p", "22-23,100-107,110-111"]);
-    let four = "198.18.0.2";
-    let six = "2001:db8::2";
-    for (address, port, state, reason) in [
-        (four, 22, "open", "accepted"),
-        (four, 23, "open", "accepted-then-reset"),
-        (four, 100, "closed", "refused"),
-        (four, 101, "filtered", "icmp-port-unreachable"),
-        (four, 102, "filtered", "icmp-admin-prohibited"),
-        (four, 103, "filtered", "icmp-host-unreachable"),
-        (four, 104, "filtered", "icmp-net-unreachable"),
-        (four, 105, "filtered", "icmp-protocol-unreachable"),
-        (four, 106, "filtered", "icmp-net-prohibited"),
-        (four, 107, "filtered", "icmp-host-prohibited"),
-        (four, 110, "filtered", "no-answer"),
-        // By the packets alone a reset by rule is a closed port.
-        (four, 111, "closed", "refused"),
-        (six, 22, "open", "accepted"),
-        (six, 100, "closed", "refused"),
-        (six, 101, "filtered", "icmp-port-unreachable"),
-        (six, 102, "filtered", "icmp-admin-prohibited"),
-        (six, 110, "filtered", "no-answer"),
-    ] {
-        let found = state_of(&report, address, port);
-        assert_eq!(found, Some((state.to_owned(), reason.to_owned())), "{address} port {port}");
-    }
-    assert_eq!(offender_of(&report, four, 102), Some(four.to_owned()));
+    assert_states(&report, &REFUSED);
+    let accepted =
+        [(FOUR, 22, "open", "accepted"), (FOUR, 23, "open", "accepted-then-reset"), (SIX, 22, "open", "accepted")];
+    assert_states(&report, &accepted);
+    assert_eq!(offender_of(&report, FOUR, 102), Some(FOUR.to_owned()));
     drop((listener, resetting));
 }
 

@@ -243,3 +243,55 @@ pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}: {}", line_of(command), String::from_utf8_lossy(&output.stderr));
 }
+
+/// The target.
+pub const FOUR: &str = "198.18.0.2";
+/// The target over IPv6.
+pub const SIX: &str = "2001:db8::2";
+
+/// Every way of a rule to refuse, each at a port of its own.
+pub const REFUSALS: &str = "table inet t { chain i { type filter hook input priority 0;
+            meta l4proto { icmp, icmpv6 } accept
+            tcp dport 101 reject with icmpx type port-unreachable
+            tcp dport 102 reject with icmpx type admin-prohibited
+            tcp dport 103 reject with icmpx type host-unreachable
+            tcp dport 104 reject with icmpx type no-route
+            tcp dport 110 drop
+            tcp dport 111 reject with tcp reset
+        }
+        }
+        table ip four { chain i { type filter hook input priority -1;
+            tcp dport 105 reject with icmp type prot-unreachable
+            tcp dport 106 reject with icmp type net-prohibited
+            tcp dport 107 reject with icmp type host-prohibited
+        }
+        }";
+
+/// Address, port, state and reason.
+pub type State = (&'static str, u16, &'static str, &'static str);
+
+/// What the target tells under [`REFUSALS`], where nothing listens at 100.
+pub const REFUSED: [State; 14] = [
+    (FOUR, 100, "closed", "refused"),
+    (FOUR, 101, "filtered", "icmp-port-unreachable"),
+    (FOUR, 102, "filtered", "icmp-admin-prohibited"),
+    (FOUR, 103, "filtered", "icmp-host-unreachable"),
+    (FOUR, 104, "filtered", "icmp-net-unreachable"),
+    (FOUR, 105, "filtered", "icmp-protocol-unreachable"),
+    (FOUR, 106, "filtered", "icmp-net-prohibited"),
+    (FOUR, 107, "filtered", "icmp-host-prohibited"),
+    (FOUR, 110, "filtered", "no-answer"),
+    // By the packets alone a reset by rule is a closed port.
+    (FOUR, 111, "closed", "refused"),
+    (SIX, 100, "closed", "refused"),
+    (SIX, 101, "filtered", "icmp-port-unreachable"),
+    (SIX, 102, "filtered", "icmp-admin-prohibited"),
+    (SIX, 110, "filtered", "no-answer"),
+];
+
+pub fn assert_states(report: &Value, expected: &[State]) {
+    for (address, port, state, reason) in expected {
+        let found = state_of(report, address, *port);
+        assert_eq!(found, Some(((*state).to_owned(), (*reason).to_owned())), "{address} port {port}");
+    }
+}

@@ -8,7 +8,10 @@ use postern::net::link::ring::{Receiver, packet_socket};
 use postern::net::namespace::NetworkNamespace;
 use serde_json::Value;
 
-use crate::lab::{Lab, OnAccept, entry_of, ip, nft_in, offender_of, open_endpoints, state_of, sysctl};
+use crate::lab::{
+    FOUR, Lab, OnAccept, REFUSALS, REFUSED, SIX, assert_states, entry_of, ip, nft_in, offender_of, open_endpoints,
+    state_of, sysctl,
+};
 
 fn sweep(report: &Value) -> &Value {
     &report["run"]["sweep"]
@@ -23,50 +26,13 @@ fn open(report: &Value, address: &str, port: u16) -> bool {
 fn states_and_reasons_are_told_apart() {
     let Some(lab) = Lab::new("raw states") else { return };
     let listener = lab.listen(&[22], OnAccept::Keep);
-    lab.nft(
-        "table inet t { chain i { type filter hook input priority 0;
-            meta l4proto { icmp, icmpv6 } accept
-            tcp dport 101 reject with icmpx type port-unreachable
-            tcp dport 102 reject with icmpx type admin-prohibited
-            tcp dport 103 reject with icmpx type host-unreachable
-            tcp dport 104 reject with icmpx type no-route
-            tcp dport 110 drop
-            tcp dport 111 reject with tcp reset
-        }
-        }
-        table ip four { chain i { type filter hook input priority -1;
-            tcp dport 105 reject with icmp type prot-unreachable
-            tcp dport 106 reject with icmp type net-prohibited
-            tcp dport 107 reject with icmp type host-prohibited
-        }
-        }",
-    );
+    lab.nft(REFUSALS);
     let report = lab.scan("syn", &["198.18.0.2", "2001:db8::2", "-p", "22,100-107,110-111"]);
     assert_eq!((sweep(&report)["engine"].as_str(), sweep(&report)["transmit"].as_str()), (Some("syn"), Some("af_xdp")));
-    let four = "198.18.0.2";
-    let six = "2001:db8::2";
-    for (address, port, state, reason) in [
-        (four, 100, "closed", "refused"),
-        (four, 101, "filtered", "icmp-port-unreachable"),
-        (four, 102, "filtered", "icmp-admin-prohibited"),
-        (four, 103, "filtered", "icmp-host-unreachable"),
-        (four, 104, "filtered", "icmp-net-unreachable"),
-        (four, 105, "filtered", "icmp-protocol-unreachable"),
-        (four, 106, "filtered", "icmp-net-prohibited"),
-        (four, 107, "filtered", "icmp-host-prohibited"),
-        (four, 110, "filtered", "no-answer"),
-        (four, 111, "closed", "refused"),
-        (six, 100, "closed", "refused"),
-        (six, 101, "filtered", "icmp-port-unreachable"),
-        (six, 102, "filtered", "icmp-admin-prohibited"),
-        (six, 110, "filtered", "no-answer"),
-    ] {
-        let found = state_of(&report, address, port);
-        assert_eq!(found, Some((state.to_owned(), reason.to_owned())), "{address} port {port}");
-    }
-    assert!(open(&report, four, 22) && open(&report, six, 22));
-    assert_eq!(entry_of(&report, four, "tcp", 22).unwrap()["evidence"]["ttl"], 64);
-    assert_eq!(offender_of(&report, four, 102), Some(four.to_owned()));
+    assert_states(&report, &REFUSED);
+    assert!(open(&report, FOUR, 22) && open(&report, SIX, 22));
+    assert_eq!(entry_of(&report, FOUR, "tcp", 22).unwrap()["evidence"]["ttl"], 64);
+    assert_eq!(offender_of(&report, FOUR, 102), Some(FOUR.to_owned()));
     drop(listener);
 }
 

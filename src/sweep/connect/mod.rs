@@ -8,7 +8,7 @@
 pub mod socket;
 pub mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,21 +173,7 @@ pub fn sweep(
     gaps.extend(refused.gaps());
     let silence =
         if interrupted { (PortState::Unknown, Reason::Interrupted) } else { (PortState::Filtered, Reason::NoAnswer) };
-    let ports = space.ports();
-    let groups = tally.groups(Transport::Tcp, silence, |_| ports.clone());
-    let living: BTreeSet<IpAddr> = tally.hosts().map(|(address, _)| address).collect();
-    let mut observations = std::mem::take(&mut tally.open);
-    observations.sort_by_key(|observation| observation.endpoint);
-    SweepResult {
-        observations,
-        groups,
-        living,
-        macs: BTreeMap::new(),
-        improbable: BTreeMap::new(),
-        stats,
-        gaps,
-        interrupted,
-    }
+    SweepResult { gaps, interrupted, ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }
 }
 
 /// Answering endpoints by how often they had been asked, for `rounds` rounds. Scouted ports were asked once more than

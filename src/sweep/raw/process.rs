@@ -348,35 +348,24 @@ impl Collected {
         for open in std::mem::take(&mut self.found).into_values() {
             tally.record(open);
         }
-        let ports = space.ports();
-        let groups = tally.groups(Transport::Tcp, (PortState::Unknown, Reason::LocalLimit), |_| ports.clone());
-        let living = tally.hosts().map(|(address, _)| address).collect();
-        let mut observations = std::mem::take(&mut tally.open);
-        observations.sort_by_key(|open| open.endpoint);
-        SweepResult {
-            stats: Sweep {
-                engine: "syn".to_owned(),
-                transmit: "unknown".to_owned(),
-                probes_sent: self.progress.sent,
-                replies: observations.len() as u64,
-                rounds: self.progress.round + 1,
-                packets_per_second: 0.0,
-                dropped_replies: 0,
-                recall: None,
-            },
-            observations,
-            groups,
-            living,
-            macs: BTreeMap::new(),
-            improbable: BTreeMap::new(),
-            gaps: vec![Gap {
-                what: "the rest of the TCP sweep".to_owned(),
-                cause: format!("the sweeping process is gone: {why}"),
-                settled_by: "another run, or --engine connect".to_owned(),
-                incomplete: true,
-            }],
-            interrupted: false,
-        }
+        let stats = Sweep {
+            engine: "syn".to_owned(),
+            transmit: "unknown".to_owned(),
+            probes_sent: self.progress.sent,
+            replies: tally.open.len() as u64,
+            rounds: self.progress.round + 1,
+            packets_per_second: 0.0,
+            dropped_replies: 0,
+            recall: None,
+        };
+        let gap = Gap {
+            what: "the rest of the TCP sweep".to_owned(),
+            cause: format!("the sweeping process is gone: {why}"),
+            settled_by: "another run, or --engine connect".to_owned(),
+            incomplete: true,
+        };
+        let silence = (PortState::Unknown, Reason::LocalLimit);
+        SweepResult { gaps: vec![gap], ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }
     }
 }
 

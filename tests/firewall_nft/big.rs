@@ -1,38 +1,17 @@
-//! How long a big listing takes.
+//! A big listing is read whole; how fast is measured by `cargo bench --bench firewall`.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use postern::firewall::nft::read_text;
 
 const RULES: usize = 20_000;
 const SETS: usize = 200;
-const LIMIT: Duration = Duration::from_millis(300);
-
-/// `cargo test --release --test firewall_nft -- --ignored --nocapture speed`
-#[test]
-#[ignore = "measures, and a debug build is no measure"]
-fn a_listing_of_20000_rules_and_200_sets_is_read_in_300_milliseconds() {
-    let text = listing();
-    let best = (0..5)
-        .map(|_| {
-            let from = Instant::now();
-            let ruleset = read_text(&text, &[]).unwrap();
-            let took = from.elapsed();
-            assert_eq!(ruleset.tables[0].chains[1].rules.len(), RULES);
-            assert_eq!(ruleset.tables[0].sets.len(), SETS);
-            took
-        })
-        .min()
-        .unwrap();
-    println!("{RULES} rules and {SETS} sets, {} kB: {best:?}", text.len() / 1000);
-    assert!(best < LIMIT, "{best:?}");
-}
 
 #[test]
 fn the_big_listing_is_read() {
     let ruleset = read_text(&listing(), &[]).unwrap();
     assert_eq!(ruleset.tables[0].chains[1].rules.len(), RULES);
+    assert_eq!(ruleset.tables[0].sets.len(), SETS);
     assert_eq!(ruleset.unread, Vec::<String>::new());
 }
 
