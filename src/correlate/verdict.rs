@@ -262,9 +262,16 @@ fn open(look: Look<'_>, inside: &Inside<'_, '_>) -> Judgement {
     if takers.taking.iter().any(|taking| taking.socket.presence != Presence::Steady) {
         judgement.confidence = judgement.confidence.min(Confidence::Likely);
     }
+    if look.sight == Sight::Outside && inside.answer.is_none() {
+        judgement.reasons.push(RULES_NOT_READ.to_owned());
+    }
     judgement.reasons.extend(details(takers));
     judgement
 }
+
+/// Of what is open while nobody knows the host's rules.
+const RULES_NOT_READ: &str = "The host's rules were not read: a rule that is meant to refuse it may have been got by, or a \
+                              translation may lead to another socket; `postern host` as root on that machine settles it.";
 
 /// A socket whose owner the report could not see may be an engine's that holds the port for a container, where the report
 /// shows an engine's bridge or could not show one.

@@ -18,12 +18,12 @@ use crate::firewall::ruleset::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NftError {
     #[error(
-        "nft listing, line {line}, column {column}: {message}\n\
+        "nft listing, line {line}, column {column}: {message}; \
          hint: save it with `nft -j list ruleset > FILE`"
     )]
     Syntax { line: usize, column: usize, message: String },
     /// With the place as a JSON pointer (RFC 6901).
-    #[error("nft listing, at `{pointer}`: {message}\nhint: save it with `nft -j list ruleset > FILE`")]
+    #[error("nft listing, at `{pointer}`: {message}; hint: save it with `nft -j list ruleset > FILE`")]
     Structure { pointer: String, message: String },
 }
 
