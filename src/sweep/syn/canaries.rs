@@ -174,10 +174,12 @@ impl Canaries {
         self.pending.is_empty() || self.order.is_empty()
     }
 
-    /// The round is over: what has not answered is lost.
-    pub fn end_round(&mut self) {
+    /// The round is over: what has not answered is lost, and `judged` is told of all that it was not told of yet.
+    pub fn end_round(&mut self, judged: impl FnMut(Instant, bool)) {
+        if let Some(&(last, ..)) = self.order.back() {
+            self.expire(last, Duration::ZERO, judged);
+        }
         self.pending.clear();
-        self.order.clear();
         self.queue.clear();
     }
 

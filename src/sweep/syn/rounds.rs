@@ -50,19 +50,14 @@ impl Machine<'_> {
 
     /// The round has settled: sums it up and begins another one, if that is worth it.
     pub(super) fn end_round(&mut self, now: Instant) {
-        self.canaries.end_round();
-        let count = self.canaries.counts().last().copied().unwrap_or_default();
+        let speed = &mut self.speed;
+        self.canaries.end_round(|sent, lost| speed.outcome(sent, lost));
         let elapsed = self
             .totals
             .last_sent
             .zip(self.totals.round_began)
             .map(|(last, began)| last.saturating_duration_since(began));
-        let round = RoundSpeed {
-            sent: self.totals.round_sent,
-            elapsed: elapsed.unwrap_or_default(),
-            asked: count.asked,
-            lost: count.asked.saturating_sub(count.answered),
-        };
+        let round = RoundSpeed { sent: self.totals.round_sent, elapsed: elapsed.unwrap_or_default() };
         self.speed.round_over(&round, now);
         if self.round > 0 && self.totals.round_sent == 0 {
             // Everything has answered: on all living hosts, or on those that were still asked.
