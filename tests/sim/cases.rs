@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::checks;
 use super::drive::{Run, run};
-use super::scenario::{self, Scenario};
+use super::network::Dice;
+use super::scenario::{self, Scenario, Step};
 
 fn runs(scenario: &Scenario) -> Vec<Run> {
     let workers = std::thread::available_parallelism().map_or(1, |workers| workers.get() as u64);
@@ -118,4 +119,34 @@ fn half_open_state_is_no_silence() {
         let run = run(&scenario::named("half-open"), seed);
         assert_eq!(checks::found(&run), run.truth, "seed {seed}");
     }
+}
+
+#[test]
+fn the_bound_holds_whatever_the_loss_does_meanwhile() {
+    let all = 400;
+    let held = (0..all).filter(|&seed| {
+        let run = run(&restless(seed), seed);
+        checks::sound(&run);
+        checks::stated(&run) <= checks::recall(&run) + 1e-9
+    });
+    let held = held.count();
+    assert!(checks::is_bound(held, all as usize), "the lower bound holds in {held} of {all} runs");
+}
+
+/// A network whose loss changes at random times to random values, rounds long and short.
+fn restless(seed: u64) -> Scenario {
+    let mut dice = Dice(seed ^ 0x0052_e571_e550);
+    let mut scenario = Scenario { runs: 1, ..scenario::named("loss-steps") };
+    scenario.targets.open = 2 + dice.below(12) as usize;
+    scenario.targets.shard = dice.chance(0.3).then(|| "1/3".to_owned());
+    scenario.sweep.rate = Some([2_000, 5_000, 20_000, 100_000][dice.below(4) as usize]);
+    let mut at_ms = 0;
+    scenario.path.steps = std::iter::repeat_with(|| {
+        at_ms += dice.below(300);
+        let loss = [0.0, 0.02, 0.1, 0.3, 0.6, 1.0][dice.below(6) as usize];
+        Step { at_ms, loss }
+    })
+    .take(40)
+    .collect();
+    scenario
 }

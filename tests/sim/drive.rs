@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use postern::model::{Endpoint, PortRanges, Transport};
+use postern::model::{Endpoint, PortRanges, ProbeSpace as _, Shard, Transport};
 use postern::sweep::SweepResult;
 use postern::sweep::syn::{Batch, Hop, Machine, Next, SynSettings, Way, Ways};
 use postern::targets::{Space, TargetSet};
@@ -20,7 +20,8 @@ pub struct Run {
     pub result: SweepResult,
     pub network: Network,
     pub truth: BTreeSet<Endpoint>,
-    pub asked: u64,
+    /// Ports that each address is asked.
+    pub asked: HashMap<IpAddr, usize>,
     pub seconds: f64,
     /// Most probes that one host was sent within any tenth of a second.
     pub host_burst: usize,
@@ -44,7 +45,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let start = some_instant();
     let mut network = Network::new(scenario, &list, seed, start);
     let targets = TargetSet::from_ranges(network.addresses().iter().map(|&address| (address, address)));
-    let space = Space::new(targets, &ports, Transport::Tcp, seed);
+    let shard = scenario.targets.shard.as_ref().map_or_else(Shard::default, |shard| shard.parse().unwrap());
+    let space = Space::new(targets, &ports, Transport::Tcp, seed).sharded(shard);
     let source: IpAddr = if scenario.targets.ipv6 { "2001:db8::1".parse().unwrap() } else { [198, 18, 0, 1].into() };
     let hop = if scenario.targets.on_link { Hop::OnLink } else { Hop::Routed };
     let everywhere = if scenario.targets.ipv6 { "::/0" } else { "0.0.0.0/0" };
@@ -63,7 +65,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         key,
     };
     network.leave_half_open(FIRST_PORT);
-    let truth = network.truth();
+    let truth = network.truth().into_iter().filter(|endpoint| space.contains(endpoint)).collect();
     let mut machine = Machine::new(&space, settings, start);
     let mut batch = Batch::new(BATCH);
     let mut now = start;
@@ -116,7 +118,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     }
     let result = machine.finish(now, false);
     let host_burst = host_load.into_values().max().unwrap_or(0);
-    let asked = u64::from(scenario.targets.addresses) * list.len() as u64;
+    let asked_of = |address: IpAddr| list.iter().filter(|port| space.contains(&Endpoint::tcp(address, **port))).count();
+    let asked = network.addresses().iter().map(|&address| (address, asked_of(address))).collect();
     Run { seed, result, truth, network, asked, seconds: now.duration_since(start).as_secs_f64(), host_burst }
 }
 

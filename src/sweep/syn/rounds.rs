@@ -44,6 +44,7 @@ impl Machine<'_> {
         let space = narrowed.as_deref().unwrap_or(self.space);
         self.wave = Wave { len: space.len(), pass: space.pass().max(1), began: Some(now), ..Wave::default() };
         self.wave.space = narrowed;
+        self.canaries.begin_wave(self.wave.len);
         self.phase = Phase::Asking;
         self.totals.round_began.get_or_insert(now);
     }
@@ -138,7 +139,7 @@ impl Machine<'_> {
 
     fn begin_round(&mut self, round: u32, hosts: Vec<u64>, now: Instant) {
         let asked = hosts.iter().filter_map(|host| self.hosts.get(host)).map(|host| u64::from(host.answered)).sum();
-        let probes = (hosts.len() as u64 * self.ports).saturating_sub(asked);
+        let probes = self.share_of(hosts.len() as u64 * self.ports).saturating_sub(asked);
         self.round = round;
         self.found.push(0);
         self.found_open.push(0);
@@ -169,6 +170,13 @@ impl Machine<'_> {
         self.neighbours.begin_wave();
         let narrowed = self.space.among(hosts);
         self.begin_wave(Some(narrowed), now);
+    }
+
+    /// How many of so many endpoints of some hosts are this shard's.
+    fn share_of(&self, endpoints: u64) -> u64 {
+        let all = u128::from(self.space.addresses()) * u128::from(self.ports);
+        // No more than all of them.
+        (u128::from(endpoints) * u128::from(self.space.len()) / all.max(1)) as u64
     }
 
     /// Control probes that stayed silent, of hosts where another one is open.

@@ -118,7 +118,7 @@ const UNLIMITED: f64 = 1e9;
 /// Never slower than this: a sweep that stands still finds nothing at all.
 const LEAST: f64 = 100.0;
 const WINDOW: Duration = Duration::from_millis(100);
-/// Outcomes that a judgement takes at least; at the end of a round, half of them.
+/// Outcomes that a judgement takes at least; at the end of a round half of them, and to recover a quarter.
 const ENOUGH: u32 = 40;
 /// Less than this says nothing at all.
 const FEW: u32 = 5;
@@ -213,7 +213,7 @@ impl Speed {
         let sample = self.window.canaries;
         let is_plain = match &self.trial {
             Some(trial) => sample.relief_from(trial.before) == Relief::Plain,
-            None => sample.is_mostly_lost(),
+            None => sample.is_mostly_lost() || self.is_far_below() && sample.asked >= ENOUGH / 4 && sample.lost == 0,
         };
         if sample.asked >= enough || is_plain {
             self.window.canaries = Sample::default();
@@ -246,6 +246,9 @@ impl Speed {
             self.recover(sample, now);
             return;
         }
+        if self.really() <= LEAST {
+            return;
+        }
         let trial = Trial { rate_before, achieved_before: self.really(), before: sample, is_last: false };
         // What came through is what the way takes.
         self.slow_down(sample.passed().clamp(LEAST_FRACTION, 0.5), now);
@@ -274,8 +277,12 @@ impl Speed {
             // It is not any more.
             self.too_much = self.limit;
         }
-        let step = if self.rate * FAR_BELOW < self.too_much { FAST } else { SLOWLY };
+        let step = if self.is_far_below() { FAST } else { SLOWLY };
         self.set((self.rate * step).min(self.limit), now);
+    }
+
+    fn is_far_below(&self) -> bool {
+        self.rate * FAR_BELOW < self.too_much
     }
 
     /// What leaves in a second.
