@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::sample::{CHANCE, Relief, SOME, Sample};
 use crate::sweep::pace::Pace;
 
 /// The rate of a sweep.
@@ -44,67 +45,6 @@ struct Window {
     canaries: Sample,
 }
 
-/// Canaries that were asked at one rate, and those of them that were lost.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sample {
-    asked: u32,
-    lost: u32,
-}
-
-impl Sample {
-    fn loss(self) -> f64 {
-        f64::from(self.lost) / f64::from(self.asked.max(1))
-    }
-
-    /// The share that came through, as if half of one more had: none of ten is no proof of none.
-    fn passed(self) -> f64 {
-        (f64::from(self.asked - self.lost) + 0.5) / (f64::from(self.asked) + 1.0)
-    }
-
-    /// How far a sample of this size strays from a loss.
-    fn spread(self, loss: f64) -> f64 {
-        (loss * (1.0 - loss) / f64::from(self.asked.max(1))).sqrt()
-    }
-
-    /// Whether the lower bound of the loss (Wilson's, Journal of the American Statistical Association 22, 1927) is more
-    /// than a half: then a few canaries say enough.
-    fn is_mostly_lost(self) -> bool {
-        let n = f64::from(self.asked.max(1));
-        let spread = CHANCE * (self.spread(self.loss()).powi(2) + (CHANCE / n).powi(2) / 4.0).sqrt();
-        self.loss() + CHANCE * CHANCE / (2.0 * n) - spread > 0.5 * (1.0 + CHANCE * CHANCE / n)
-    }
-
-    /// Whether at a fraction of the rate so much less is lost that the rate must have been the cause: half the rate would
-    /// double the share that comes through, or end the loss.
-    fn relief_from(self, before: Self) -> Relief {
-        if self.asked < FEW {
-            return Relief::None;
-        }
-        let (loss, loss_before) = (self.loss(), before.loss());
-        let is_less = loss <= loss_before * 0.6 || 1.0 - loss >= 1.4 * (1.0 - loss_before);
-        let likely = 1.0 - before.passed();
-        if is_less && loss_before - loss > CHANCE * self.spread(likely).hypot(before.spread(likely)) {
-            Relief::Plain
-        } else if before.asked < ENOUGH / 2 && self.passed() >= 1.4 * before.passed() {
-            Relief::Perhaps
-        } else {
-            Relief::None
-        }
-    }
-}
-
-/// What a lower rate did to the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relief {
-    Plain,
-    /// More comes through, but of too few before to be no chance.
-    Perhaps,
-    None,
-}
-
-/// Standard deviations that are no chance.
-const CHANCE: f64 = 2.0;
-
 /// A round as the rate sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundSpeed {
@@ -119,9 +59,7 @@ const UNLIMITED: f64 = 1e9;
 const LEAST: f64 = 100.0;
 const WINDOW: Duration = Duration::from_millis(100);
 /// Outcomes that a judgement takes at least; at the end of a round half of them, and to recover a quarter.
-const ENOUGH: u32 = 40;
-/// Less than this says nothing at all.
-const FEW: u32 = 5;
+const ENOUGH: u32 = 2 * SOME;
 /// Loss above the known one that starts a trial.
 const SUSPICIOUS: f64 = 0.08;
 /// The smallest fraction of a rate that is tried.
@@ -205,7 +143,7 @@ impl Speed {
         if round.sent > 0 && round.elapsed > Duration::ZERO && round.elapsed < WINDOW {
             self.achieved = round.sent as f64 / round.elapsed.as_secs_f64();
         }
-        self.judge_if(ENOUGH / 2, now);
+        self.judge_if(SOME, now);
     }
 
     /// Judges what the window holds, if there is so much of it, or if less says enough.
@@ -213,7 +151,7 @@ impl Speed {
         let sample = self.window.canaries;
         let is_plain = match &self.trial {
             Some(trial) => sample.relief_from(trial.before) == Relief::Plain,
-            None => sample.is_mostly_lost() || self.is_far_below() && sample.asked >= ENOUGH / 4 && sample.lost == 0,
+            None => sample.is_mostly_lost() || self.is_far_below() && sample.asked >= SOME / 2 && sample.lost == 0,
         };
         if sample.asked >= enough || is_plain {
             self.window.canaries = Sample::default();
@@ -262,7 +200,7 @@ impl Speed {
 
     fn is_suspicious(&self, sample: Sample) -> bool {
         let is_more = sample.loss() > self.baseline + SUSPICIOUS.max(CHANCE * sample.spread(self.baseline));
-        is_more && (sample.asked >= ENOUGH / 2 || sample.is_mostly_lost())
+        is_more && (sample.asked >= SOME || sample.is_mostly_lost())
     }
 
     /// No more was lost than usual.
