@@ -1,7 +1,7 @@
 //! Frames out, answers in: the seam between the raw sweep's pure machine and the wire.
 //!
 //! - [`Link`]: what a driver asks of it. [`RawLink`] is the real one.
-//! - [`xdp`], [`transmit`]: ways out of an interface. AF_XDP first, then a packet socket; raw IP for what has no Ethernet.
+//! - [`xdp`] with its rings, [`transmit`]: ways out of an interface. AF_XDP first, then a packet socket; raw IP for what has no Ethernet.
 //! - [`ring`], [`filter`]: the way in, with the kernel's filter.
 //! - [`open`]: the sockets, which take a privilege, apart from their use, which takes none.
 //! - [`sys`]: the unsafe parts.
@@ -13,6 +13,7 @@ pub mod ring;
 mod sys;
 pub mod transmit;
 pub mod xdp;
+mod xdp_ring;
 
 use std::io;
 use std::time::Duration;

@@ -21,25 +21,30 @@ pub enum Outlet {
 }
 
 impl Outlet {
-    /// Takes sockets into use for the interface `index`. AF_XDP that does not work there is given up for a packet socket;
-    /// the second value is why.
+    /// Takes sockets into use for the interface `index`: one way out for each of so many threads. AF_XDP that does not work
+    /// there is given up for a packet socket; the second value is why.
     ///
     /// # Errors
     /// The interface is gone.
-    pub fn new(sockets: OutletSockets, index: u32) -> io::Result<(Self, Option<io::Error>)> {
+    pub fn lanes(sockets: OutletSockets, index: u32, lanes: usize) -> io::Result<(Vec<Self>, Option<io::Error>)> {
         match sockets {
-            OutletSockets::Packets { ipv4, ipv6 } => Ok((Self::Packets(IpTransmit::new(ipv4, ipv6)), None)),
-            OutletSockets::Ethernet { xdp: None, frames } => {
-                let transmit = PacketTransmit::new(frames, index, Discipline::Keep)?;
-                Ok((Self::Frames(transmit), None))
+            OutletSockets::Packets { ipv4, ipv6 } => {
+                let transmit = IpTransmit::new(ipv4, ipv6);
+                Ok(((0..lanes).map(|_| Self::Packets(transmit.clone())).collect(), None))
             }
-            OutletSockets::Ethernet { xdp: Some(xdp), frames } => match XdpTransmit::new(xdp, index) {
-                Ok(transmit) => Ok((Self::Xdp(Box::new(transmit)), None)),
-                Err(error) => {
-                    let transmit = PacketTransmit::new(frames, index, Discipline::PassBy)?;
-                    Ok((Self::Frames(transmit), Some(error)))
+            OutletSockets::Ethernet { xdp, frames } => {
+                let wanted = !xdp.is_empty();
+                let (mut ways, why): (Vec<Self>, _) = match XdpTransmit::lanes(xdp, index) {
+                    Ok(ways) => (ways.into_iter().map(|lane| Self::Xdp(Box::new(lane))).collect(), None),
+                    Err(error) => (Vec::new(), Some(error)),
+                };
+                if ways.len() < lanes {
+                    let discipline = if wanted { Discipline::PassBy } else { Discipline::Keep };
+                    let transmit = PacketTransmit::new(frames, index, discipline)?;
+                    ways.resize_with(lanes, || Self::Frames(transmit.clone()));
                 }
-            },
+                Ok((ways, why))
+            }
         }
     }
 
