@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use postern::net::addresses::interface_names;
 use postern::net::link::open::OutletKind;
 use postern::net::link::ring::{Receiver, packet_socket};
-use postern::net::link::{Frames, LinkSockets, Outlet, RawLink};
+use postern::net::link::{Frames, LinkSockets, Outlet};
 use postern::net::namespace::NetworkNamespace;
 
 const PORT: u16 = 25_000;
@@ -56,13 +56,12 @@ impl Lab {
         Some(Self { here: open(a), there: open(b), names })
     }
 
-    fn link(&self, kind: OutletKind, lanes: usize) -> RawLink {
+    fn link(&self, kind: OutletKind, lanes: usize) -> Vec<Outlet> {
         let made = self.here.inside(|| {
             let index = index_of("eth0");
             let sockets = LinkSockets::open(&[kind], None, lanes).unwrap();
             let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
-            let (outlets, _) = Outlet::lanes(outlet, index, lanes).unwrap();
-            RawLink { outlets, receiver: Receiver::new(sockets.receiver, &[PORT]).unwrap() }
+            Outlet::lanes(outlet, index, lanes).unwrap().0
         });
         made.unwrap()
     }
@@ -125,9 +124,9 @@ fn delivers(kind: OutletKind, name: &str, lanes: u16) {
     let Some(lab) = Lab::new(&format!("{name}{lanes}")) else { return };
     let mut link = lab.link(kind, usize::from(lanes));
     let mut there = lab.listen();
-    assert_eq!(link.outlets.len(), usize::from(lanes));
+    assert_eq!(link.len(), usize::from(lanes));
     std::thread::scope(|scope| {
-        for (lane, outlet) in (0..).zip(&mut link.outlets) {
+        for (lane, outlet) in (0..).zip(&mut link) {
             assert_eq!(outlet.name(), name, "lane {lane}");
             scope.spawn(move || send_all(outlet, lane * EACH..(lane + 1) * EACH));
         }
@@ -168,12 +167,12 @@ fn raw_ip_delivers_every_packet() {
 fn a_busy_queue_falls_back() {
     let Some(lab) = Lab::new("busy") else { return };
     let first = lab.link(OutletKind::Xdp, 1);
-    assert_eq!(first.outlets[0].name(), "af_xdp");
+    assert_eq!(first[0].name(), "af_xdp");
     let second = lab.link(OutletKind::Xdp, 1);
-    assert_eq!(second.outlets[0].name(), "af_packet");
+    assert_eq!(second[0].name(), "af_packet");
     drop(first);
     // The kernel frees a queue some 30 ms after its holder has gone: asked for at once, it is had after all.
-    assert_eq!(lab.link(OutletKind::Xdp, 1).outlets[0].name(), "af_xdp");
+    assert_eq!(lab.link(OutletKind::Xdp, 1)[0].name(), "af_xdp");
 }
 
 /// What finds no room in the ring is counted.
@@ -183,7 +182,7 @@ fn losses_on_the_way_in_are_counted() {
     let mut link = lab.link(OutletKind::Xdp, 1);
     let mut there = lab.listen();
     for _ in 0..4 {
-        send_all(&mut link.outlets[0], 0..60_000);
+        send_all(&mut link[0], 0..60_000);
     }
     std::thread::sleep(Duration::from_millis(50));
     let mut taken = 0;

@@ -1,16 +1,11 @@
-//! The real link: outlets that frames leave by, and one ring that hears all interfaces.
+//! The ways out of an interface as one type.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
+use super::Frames;
 use super::open::OutletSockets;
-use super::ring::Receiver;
 use super::transmit::{Discipline, IpTransmit, PacketTransmit};
 use super::xdp::XdpTransmit;
-use super::{Drops, Frames, Link, Packet};
 
 /// A way out.
 #[derive(Debug)]
@@ -68,39 +63,4 @@ impl Outlet {
             Self::Packets(transmit) => transmit.send(frames, from),
         }
     }
-}
-
-/// Outlets and the ring.
-#[derive(Debug)]
-pub struct RawLink {
-    pub outlets: Vec<Outlet>,
-    pub receiver: Receiver,
-}
-
-impl Link for RawLink {
-    fn send(&mut self, outlet: usize, frames: &Frames, from: usize) -> io::Result<usize> {
-        self.outlets[outlet].send(frames, from)
-    }
-
-    fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) -> usize {
-        self.receiver.receive(sink)
-    }
-
-    fn wait(&mut self, longest: Duration) {
-        wait_for(&[self.receiver.socket().as_fd()], longest);
-    }
-
-    fn drops(&mut self) -> Drops {
-        self.receiver.drops()
-    }
-}
-
-/// Until one of them is readable, at most so long.
-pub fn wait_for(sockets: &[BorrowedFd<'_>], longest: Duration) {
-    let mut events: Vec<PollFd<'_>> =
-        sockets.iter().map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN)).collect();
-    let longest = longest.min(Duration::from_secs(1));
-    let timeout = Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: i64::from(longest.subsec_nanos()) };
-    // An interrupted wait is as good as one that is over.
-    let _ = poll(&mut events, Some(&timeout));
 }

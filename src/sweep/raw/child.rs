@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::driver::Driver;
 use super::exits::Outlet as OutletJob;
+use super::link::RawLink;
 use super::messages::{Descriptors, Done, Event, Job, SpaceJob};
 use super::sender::Sender;
 use crate::model::ProbeSpace;
@@ -66,7 +67,7 @@ fn sweep(
     // The last threads: none can be started later.
     let sender = Sender::start(lanes).map_err(failed("a thread"))?;
     give_up_calls()?;
-    let mut driver = Driver::new(stream, receiver, sender, &job);
+    let mut driver = Driver::new(stream, RawLink { receiver, sender }, &job);
     driver.find_routers(&job.known);
     let machine = Machine::new(space.as_ref(), settings(&job), Instant::now());
     Ok(driver.run(machine).map(|mut result| {

@@ -4,12 +4,14 @@
 //! [`syn`](super::syn).
 //!
 //! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`],
-//! [`translated`] (answers that own rules change). In the child: [`driver`] and the transmitting threads, [`sender`].
+//! [`translated`] (answers that own rules change). In the child: [`driver`], and behind
+//! [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
 pub mod dress;
 pub mod driver;
 pub mod exits;
+pub mod link;
 pub mod messages;
 pub mod prepare;
 pub mod process;

@@ -9,26 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::net::link::{Frames, Outlet};
-use crate::sweep::syn::{Probe, Unsent};
-
-/// Frames for one outlet, and whose they are.
-#[derive(Debug, Default)]
-pub struct Load {
-    pub outlet: usize,
-    pub frames: Frames,
-    /// One for each frame; `None` for a question.
-    pub probes: Vec<Option<Probe>>,
-    /// Filled when it comes back.
-    pub failed: Vec<Failure>,
-}
-
-/// A frame that did not leave.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure {
-    pub probe: Option<Probe>,
-    pub why: Unsent,
-}
+use super::link::{Failure, Load};
+use crate::net::link::Outlet;
+use crate::sweep::syn::Unsent;
 
 /// The threads, and what waits for them.
 #[derive(Debug)]
