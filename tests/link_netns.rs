@@ -120,7 +120,8 @@ fn send_all(outlet: &mut Outlet, numbers: Range<u16>) {
 
 /// Every lane sends its share, all at once.
 fn delivers(kind: OutletKind, name: &str, lanes: u16) {
-    const EACH: u16 = 10_000;
+    // What the receiver's ring holds.
+    let each = 10_000 / lanes;
     let Some(lab) = Lab::new(&format!("{name}{lanes}")) else { return };
     let mut link = lab.link(kind, usize::from(lanes));
     let mut there = lab.listen();
@@ -128,10 +129,10 @@ fn delivers(kind: OutletKind, name: &str, lanes: u16) {
     std::thread::scope(|scope| {
         for (lane, outlet) in (0..).zip(&mut link) {
             assert_eq!(outlet.name(), name, "lane {lane}");
-            scope.spawn(move || send_all(outlet, lane * EACH..(lane + 1) * EACH));
+            scope.spawn(move || send_all(outlet, lane * each..(lane + 1) * each));
         }
     });
-    let all = usize::from(lanes * EACH);
+    let all = usize::from(lanes * each);
     let mut seen = BTreeSet::new();
     let until = Instant::now() + Duration::from_secs(5);
     while seen.len() < all && Instant::now() < until {
