@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::checks;
 use super::drive::{Run, run};
 use super::network::Dice;
-use super::scenario::{self, Scenario, Step};
+use super::scenario::{self, OwnDrops, Scenario, Step, Sweep};
 
 fn runs(scenario: &Scenario) -> Vec<Run> {
     let workers = std::thread::available_parallelism().map_or(1, |workers| workers.get() as u64);
@@ -103,6 +103,33 @@ fn the_rate_to_one_host_holds() {
 }
 
 #[test]
+fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
+    let run = run(&scenario::named("on-link-absent"), 1);
+    // 2,000 a second, and what a pause lets through at once.
+    assert!(run.question_burst <= 240, "{} questions within 0.1 s", run.question_burst);
+    assert_eq!(run.in_vain, 0, "probes to nobody");
+    assert_eq!(checks::found(&run), run.truth);
+}
+
+#[test]
+fn what_the_own_kernel_dropped_is_asked_again_or_declared() {
+    let clean = scenario::named("clean");
+    let drops = |at_ms| OwnDrops { at_ms, packets: 7 };
+    let undropped = run(&clean, 1);
+    assert_eq!((undropped.result.stats.rounds, undropped.result.stats.dropped_replies), (2, 0));
+    // In the second round, which would have been the last.
+    let once = run(&Scenario { own_drops: vec![drops(80)], ..clean.clone() }, 1);
+    assert_eq!((once.result.stats.rounds, once.result.stats.dropped_replies), (3, 7));
+    assert!(once.result.gaps.is_empty(), "{:?}", once.result.gaps);
+    // In every one.
+    let sweep = Sweep { rounds: Some(3), ..clean.sweep.clone() };
+    let always = run(&Scenario { own_drops: (0..5000).map(|number| drops(number * 20)).collect(), sweep, ..clean }, 1);
+    let declared = always.result.gaps.iter().any(|gap| gap.incomplete && gap.cause.contains("its kernel dropped them"));
+    assert!(declared, "{:?}", always.result.gaps);
+    assert_eq!(checks::found(&always), always.truth);
+}
+
+#[test]
 fn icmp_errors_name_their_reason_and_offender() {
     let run = run(&scenario::named("rate-limited-icmp"), 2);
     let rejected: Vec<_> = run.result.groups.iter().filter(|group| group.offender.is_some()).collect();
@@ -123,7 +150,7 @@ fn half_open_state_is_no_silence() {
 
 #[test]
 fn the_bound_holds_whatever_the_loss_does_meanwhile() {
-    let all = 400;
+    let all = 200;
     let held = (0..all).filter(|&seed| {
         let run = run(&restless(seed), seed);
         checks::sound(&run);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postern::model::{Endpoint, PortRanges, ProbeSpace as _, Shard, Transport};
 use postern::sweep::SweepResult;
-use postern::sweep::syn::{Batch, Hop, Machine, Next, SynSettings, Way, Ways};
+use postern::sweep::syn::{Batch, Hop, Losses, Machine, Next, SynSettings, Way, Ways};
 use postern::targets::{Space, TargetSet};
 use postern::wire::{Mac, Reply};
 
@@ -23,8 +23,11 @@ pub struct Run {
     /// Ports that each address is asked.
     pub asked: HashMap<IpAddr, usize>,
     pub seconds: f64,
-    /// Most probes that one host was sent within any tenth of a second.
+    /// Most probes that one host was sent within any tenth of a second, and most questions for neighbours.
     pub host_burst: usize,
+    pub question_burst: usize,
+    /// Probes to addresses that nobody has.
+    pub in_vain: usize,
 }
 
 /// Probes per second that the driver takes.
@@ -73,6 +76,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let mut pending: HashMap<u64, Event> = HashMap::new();
     let mut number = 0;
     let mut host_load: HashMap<(IpAddr, u128), usize> = HashMap::new();
+    let mut questions: HashMap<u128, usize> = HashMap::new();
+    let mut own_drops = scenario.own_drops.iter().peekable();
+    let mut in_vain = 0;
     loop {
         while let Some(&Reverse((at, id))) = events.peek() {
             if at > now {
@@ -85,6 +91,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
                 None => {}
             }
         }
+        while let Some(drops) = own_drops.next_if(|drops| start + Duration::from_millis(drops.at_ms) <= now) {
+            machine.on_losses(now, Losses { receive_drops: drops.packets, send_failures: 0 });
+        }
         let next = machine.poll_transmit(now, &mut batch);
         assert!(batch.probes.len() <= BATCH && batch.questions.len() <= BATCH);
         let mut schedule = |at: Instant, event: Event| {
@@ -92,8 +101,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
             events.push(Reverse((at, number)));
             pending.insert(number, event);
         };
+        let tenth = now.duration_since(start).as_millis() / 100;
+        *questions.entry(tenth).or_default() += batch.questions.len();
         for probe in &batch.probes {
-            let tenth = now.duration_since(start).as_millis() / 100;
+            in_vain += usize::from(!network.is_living(probe.syn.destination));
             *host_load.entry((probe.syn.destination, tenth)).or_default() += 1;
             for (at, reply) in network.send(probe, source, now) {
                 schedule(at, Event::Packet(reply));
@@ -118,9 +129,11 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     }
     let result = machine.finish(now, false);
     let host_burst = host_load.into_values().max().unwrap_or(0);
+    let question_burst = questions.into_values().max().unwrap_or(0);
     let asked_of = |address: IpAddr| list.iter().filter(|port| space.contains(&Endpoint::tcp(address, **port))).count();
     let asked = network.addresses().iter().map(|&address| (address, asked_of(address))).collect();
-    Run { seed, result, truth, network, asked, seconds: now.duration_since(start).as_secs_f64(), host_burst }
+    let seconds = now.duration_since(start).as_secs_f64();
+    Run { seed, result, truth, network, asked, seconds, host_burst, question_burst, in_vain }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a virtual clock counts from some instant")]

@@ -19,6 +19,9 @@ pub struct Scenario {
     pub hosts: Hosts,
     #[serde(default)]
     pub middlebox: Option<Middlebox>,
+    /// What the own kernel says that it dropped, and when.
+    #[serde(default)]
+    pub own_drops: Vec<OwnDrops>,
     #[serde(default)]
     pub sweep: Sweep,
     pub expect: Expect,
@@ -133,6 +136,13 @@ pub struct Middlebox {
     pub table: usize,
     /// How long an entry of an unanswered SYN stays.
     pub timeout_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnDrops {
+    pub at_ms: u64,
+    pub packets: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
