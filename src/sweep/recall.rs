@@ -113,6 +113,12 @@ fn left_of(evidence: &Evidence<'_>) -> Option<Left> {
     Some(Left { open, expected: of_all(expected), most: of_all(most), share: Missing { expected, most } })
 }
 
+/// The rounds that were walked to their end. An interrupted one found less than it would have, which looks as if there
+/// were little left to find.
+pub fn whole_rounds(found_per_round: &[u64], interrupted: bool) -> &[u64] {
+    &found_per_round[..found_per_round.len().saturating_sub(usize::from(interrupted))]
+}
+
 /// Whether another round is worth its packets.
 pub fn wants_another_round(found_per_round: &[u64], open: u64, max_rounds: u32) -> bool {
     let rounds = found_per_round.len();
@@ -254,6 +260,14 @@ mod tests {
         assert!(wants_another_round(&[50, 25, 12], 87, 6));
         let recall = estimate(&[50, 25, 12], 87).unwrap();
         assert!(recall.expected_missing > 5.0 && recall.lower < recall.estimate, "{recall:?}");
+    }
+
+    #[test]
+    fn an_interrupted_round_is_no_clean_one() {
+        let found = [980, 0];
+        assert_eq!(estimate(whole_rounds(&found, false), 980).unwrap().estimate, 1.0);
+        assert_eq!(estimate(whole_rounds(&found, true), 980), None);
+        assert!(whole_rounds(&[], true).is_empty());
     }
 
     #[test]

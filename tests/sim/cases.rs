@@ -112,6 +112,22 @@ fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
 }
 
 #[test]
+fn an_interrupted_sweep_states_no_more_than_it_knows() {
+    let mut interrupted = Scenario { runs: 20, ..scenario::named("two-percent") };
+    // Enough of each to measure: the first round takes 380 ms.
+    (interrupted.targets.ports, interrupted.targets.open) = ("1-600".to_owned(), 50);
+    interrupted.sweep.rate = Some(50_000);
+    for stop in [180, 360, 420, 600] {
+        interrupted.sweep.stop_ms = Some(stop);
+        let runs = runs(&interrupted);
+        runs.iter().for_each(checks::sound);
+        assert!(runs.iter().all(|run| run.result.interrupted));
+        let held = checks::held(&runs, checks::stated);
+        assert!(checks::is_bound(held, runs.len()), "stopped after {stop} ms, the bound holds in {held} of 20 runs");
+    }
+}
+
+#[test]
 fn what_the_own_kernel_dropped_is_asked_again_or_declared() {
     let clean = scenario::named("clean");
     let drops = |at_ms| OwnDrops { at_ms, packets: 7 };

@@ -79,7 +79,11 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let mut questions: HashMap<u128, usize> = HashMap::new();
     let mut own_drops = scenario.own_drops.iter().peekable();
     let mut in_vain = 0;
+    let stop = scenario.sweep.stop_ms.map(|stop| start + Duration::from_millis(stop));
     loop {
+        if stop.is_some_and(|stop| now >= stop) {
+            break;
+        }
         while let Some(&Reverse((at, id))) = events.peek() {
             if at > now {
                 break;
@@ -127,7 +131,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         }
         assert!(now.duration_since(start) < LIMIT, "seed {seed}: the sweep does not end: {machine:?}");
     }
-    let result = machine.finish(now, false);
+    let result = machine.finish(now, stop.is_some());
     let host_burst = host_load.into_values().max().unwrap_or(0);
     let question_burst = questions.into_values().max().unwrap_or(0);
     let asked_of = |address: IpAddr| list.iter().filter(|port| space.contains(&Endpoint::tcp(address, **port))).count();

@@ -153,6 +153,8 @@ pub struct Sweep {
     pub recall: Option<f64>,
     /// Rounds at most; 12 unless told otherwise.
     pub rounds: Option<u16>,
+    /// Interrupted after this long.
+    pub stop_ms: Option<u64>,
 }
 
 /// What all runs must come to, beside what every run must.

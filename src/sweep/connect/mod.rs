@@ -158,7 +158,7 @@ pub fn sweep(
         tally.merge(worker.tally);
     }
     stats.packets_per_second = stats.probes_sent as f64 / elapsed.as_secs_f64();
-    stats.recall = recall::estimate(&found, tally.open.len() as u64);
+    stats.recall = recall::estimate(recall::whole_rounds(&found, interrupted), tally.open.len() as u64);
     if let Some(recall) = stats.recall
         && recall.expected_missing >= recall::ENOUGH
         && !interrupted

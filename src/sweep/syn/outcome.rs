@@ -20,6 +20,9 @@ impl Machine<'_> {
         let interrupted = interrupted || self.phase != super::machine::Phase::Done;
         self.recall = if self.complete && !self.found.iter().all(|found| *found == 0) {
             Some(Recall { estimate: 1.0, lower: 1.0, expected_missing: 0.0 })
+        } else if interrupted && self.full_rounds == 0 {
+            // What was not asked at all is in no estimate.
+            None
         } else {
             self.judged()
         };

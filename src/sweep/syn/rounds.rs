@@ -117,7 +117,7 @@ impl Machine<'_> {
             heard[at.saturating_sub(1)] += 1;
         }
         let silent = self.space.addresses().saturating_sub(heard.iter().sum::<u64>() + self.neighbours.absent());
-        if silent == 0 || silent.saturating_mul(self.ports) > RECHECK_SILENT {
+        if silent == 0 || self.share_of(silent.saturating_mul(self.ports)) > RECHECK_SILENT {
             return false;
         }
         let count = |round: &u32| self.canaries.counts().get(*round as usize).copied().unwrap_or_default();
