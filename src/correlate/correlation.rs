@@ -92,8 +92,9 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         placed[at].host.endpoints.push(entry);
     }
     placed.iter_mut().for_each(|placed| through::was_tried(&mut placed.host));
-    for joined in &machines {
-        found_gaps.extend(gaps::of_machine(joined, &placed, &asked, &ports));
+    let sweep = gaps::Sweep { placed: &placed, asked: &asked, ports: &ports };
+    for (joined, path) in machines.iter().zip(&paths) {
+        found_gaps.extend(gaps::of_machine(joined, path.as_deref(), &sweep));
     }
     report.run.host_reports = uses(&machines);
     for gap in found_gaps {

@@ -15,7 +15,7 @@
 //! - [`neighbour`]: what they do with packets of the network, where a neighbour of our own was asked.
 //! - [`hops`], [`layers`], [`exhausted`]: what answers farther away, before the rules, or not at all for want of room.
 //! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
-//!   worth; [`staleness`] of host reports; [`gaps`] that are left.
+//!   worth; [`staleness`] of host reports; [`gaps`] that are left, [`unread_rules`] among them.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
 //! - [`rules`], [`triage`]: the findings and what to do about them.
@@ -46,6 +46,7 @@ pub mod stopped;
 pub mod takes;
 pub mod through;
 pub mod triage;
+pub mod unread_rules;
 pub mod vantages;
 pub mod verdict;
 pub mod words;

@@ -79,15 +79,9 @@ fn errors_name_their_place() {
 #[test]
 fn messages_say_where_and_what_to_do() {
     let error = read_text("{\"nftables\": [\n  {\"table\": nonsense}]}", &[]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "nft listing, line 2, column 14: expected ident; hint: save it with `nft -j list ruleset > FILE`"
-    );
+    assert_eq!(error.to_string(), "nft listing, line 2, column 14: expected ident");
     let error = read_text("{\"nftables\": [{\"rule\": {}}]}", &[]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "nft listing, at `/nftables/0/rule`: has no `family`; hint: save it with `nft -j list ruleset > FILE`"
-    );
+    assert_eq!(error.to_string(), "nft listing, at `/nftables/0/rule`: has no `family`");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use postern::firewall::nft::read as read_json;
 use postern::firewall::ruleset::{Chain, Expression, Field, Match, Operator, Pattern, Ruleset, Statement};
+use postern::model::path::{Lack, Unread};
 use serde_json::{Value, json};
 
 use super::{json_of, names, read};
@@ -137,12 +138,13 @@ fn unknown_objects_are_named() {
     assert_eq!(
         ruleset.unread,
         [
-            "nft novelty: not known to this version",
-            "nft table of family quantum: not known to this version",
-            "chain ip t c: hook teleport is not known to this version",
-            "chain ip t gone: led to, but not listed",
-            "chain ip t lost: led to, but not listed",
+            (Lack::Novel, "nft novelty: not known to this version"),
+            (Lack::Novel, "nft table of family quantum: not known to this version"),
+            (Lack::Novel, "chain ip t c: hook teleport is not known to this version"),
+            (Lack::Broken, "chain ip t gone: led to, but not listed"),
+            (Lack::Broken, "chain ip t lost: led to, but not listed"),
         ]
+        .map(|(lack, what)| Unread::new(lack, what))
     );
     assert_eq!(ruleset.tables[0].sets["m"].incomplete.as_deref(), Some("an element without data: 7"));
 }
