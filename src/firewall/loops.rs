@@ -102,7 +102,8 @@ mod tests {
         let chain = |name: &str| json!({"chain": {"family": "ip", "table": "t", "name": name}});
         let mut objects = vec![
             json!({"table": {"family": "ip", "name": "t"}}),
-            json!({"chain": {"family": "ip", "table": "t", "name": "in", "type": "filter", "hook": "input", "prio": 0}}),
+            json!({"chain": {"family": "ip", "table": "t", "name": "in", "type": "filter", "hook": "input", "prio": 0,
+                "policy": "accept"}}),
             chain("a"),
             chain("b"),
             chain("alone"),

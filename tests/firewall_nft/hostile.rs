@@ -47,7 +47,7 @@ fn errors_name_their_place() {
         (json!({"nftables": [chain]}), "/nftables/0/chain/table"),
         (
             json!({"nftables": [table, {"chain": {"family": "ip", "table": "t", "name": "c", "hook": "input",
-                "type": "filter", "prio": "nonsense"}}]}),
+                "type": "filter", "prio": "nonsense", "policy": "drop"}}]}),
             "/nftables/1/chain/prio",
         ),
         (
@@ -57,7 +57,18 @@ fn errors_name_their_place() {
         ),
         (
             json!({"nftables": [table, {"chain": {"family": "ip", "table": "t", "name": "c", "hook": "input",
-                "type": "filter"}}]}),
+                "type": "filter", "policy": "drop"}}]}),
+            "/nftables/1/chain",
+        ),
+        // No acceptance that nobody proved.
+        (
+            json!({"nftables": [table, {"chain": {"family": "ip", "table": "t", "name": "c", "hook": "input",
+                "type": "filter", "prio": 0}}]}),
+            "/nftables/1/chain",
+        ),
+        (
+            json!({"nftables": [table, {"chain": {"family": "ip", "table": "t", "name": "c", "type": "filter",
+                "prio": 0, "policy": "drop"}}]}),
             "/nftables/1/chain",
         ),
         (listing(json!({"rule": {"family": "ip", "table": "t", "chain": "d", "expr": []}})), "/nftables/2/rule/chain"),

@@ -67,7 +67,7 @@ fn priorities_have_names_with_offsets() {
 fn devices_are_one_or_many() {
     for (dev, expected) in [(json!("eth0"), vec!["eth0"]), (json!(["a", "b"]), vec!["a", "b"]), (json!(null), vec![])] {
         let chain = json!({"chain": {"family": "netdev", "table": "t", "name": "c", "type": "filter", "hook": "ingress",
-            "prio": 0, "dev": dev}});
+            "prio": 0, "policy": "accept", "dev": dev}});
         let ruleset =
             read_json(&json!({"nftables": [{"table": {"family": "netdev", "name": "t"}}, chain]}), &[]).unwrap();
         assert_eq!(ruleset.tables[0].chains[0].base.as_ref().unwrap().devices, expected);

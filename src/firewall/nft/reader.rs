@@ -337,7 +337,11 @@ fn chain(draft: &mut Draft, object: Object<'_>, unread: &mut Vec<Unread>) -> Res
         return Err(object.wrong("name", format!("a second chain {name}")));
     }
     let base = match object.body.get("hook") {
-        None => None,
+        // All of them are printed together, or none: a chain with some of them is of no nft.
+        None => match ["type", "prio", "policy", "dev"].into_iter().find(|key| object.body.get(key).is_some()) {
+            Some(key) => return Err(object.wrong("", format!("has a `{key}` and no `hook`"))),
+            None => None,
+        },
         Some(_) => match base_chain(object, draft.table.family)? {
             Ok(base) => Some(base),
             Err(reason) => {
@@ -370,10 +374,13 @@ fn base_chain(object: Object<'_>, family: Family) -> Result<Result<BaseChain, St
         "egress" => Hook::Egress,
         other => return Ok(Err(format!("hook {other} is not known to this version"))),
     };
-    let policy = match object.body.get("policy").map(Value::as_str) {
-        None | Some(Some("accept")) => Policy::Accept,
-        Some(Some("drop")) => Policy::Drop,
-        Some(_) => return Err(object.wrong("policy", "neither accept nor drop")),
+    // nft prints it of every base chain, whatever its family and its hook, and whether or not anybody set it
+    // (`chain_print_json`; libnftables-json(5), CHAIN: required for base chains). What it would be without it nobody knows.
+    let policy = object.body.get("policy").ok_or_else(|| object.wrong("", "has a hook and no `policy`"))?;
+    let policy = match policy.as_str() {
+        Some("accept") => Policy::Accept,
+        Some("drop") => Policy::Drop,
+        _ => return Err(object.wrong("policy", "neither accept nor drop")),
     };
     let priority = object.body.get("prio").ok_or_else(|| object.wrong("", "has a hook and no `prio`"))?;
     let priority = self::priority(priority, family).ok_or_else(|| object.wrong("prio", "not a priority"))?;
