@@ -18,7 +18,7 @@
 //!   worth; [`staleness`] of host reports; [`gaps`] that are left, [`unread_rules`] among them.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
-//! - [`rules`], [`triage`]: the findings and what to do about them.
+//! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
 
 pub mod address;
 pub mod by_rules;
@@ -47,6 +47,7 @@ pub mod takes;
 pub mod through;
 pub mod triage;
 pub mod unread_rules;
+pub mod usual;
 pub mod vantages;
 pub mod verdict;
 pub mod words;

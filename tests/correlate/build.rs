@@ -426,6 +426,7 @@ pub fn facts() -> BTreeMap<String, ServiceFacts> {
             ..Triage::default()
         },
         references: vec!["https://etcd.io/docs/latest/op-guide/security/".to_owned()],
+        processes: vec!["etcd".to_owned()],
         tcp_ports: vec![2379],
         udp_ports: Vec::new(),
         worst: Some(Severity::Critical),
