@@ -46,7 +46,8 @@ pub struct Scan {
 pub struct ScanHost {
     pub address: IpAddr,
     /// `80/tcp open accepted`, `80/tcp filtered icmp-host-prohibited from=198.18.0.1`,
-    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63 behind=1`.
+    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63 behind=1`,
+    /// `options=mss_1460,sack,ts,nop,ws_7`.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// `tcp closed refused 1-21,23`.
@@ -238,6 +239,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
             behind: words.key("behind").map(|text| text.parse().unwrap()),
+            options: words.key("options").map(|text| text.replace('_', " ")),
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],
