@@ -1,12 +1,11 @@
 //! Whose TCP answers, as the options of its SYN-ACK tell: a hint, and never a proof.
 //!
 //! Every implementation has its own order of options: Linux mss, sack, ts, ws (`tcp_options_write`); Windows and FreeBSD
-//! mss, ws, sack, ts. Which of them
-//! are there and what they say differs between the ports of one kernel, too: TCP_MAXSEG sets the MSS, a small SO_RCVBUF the
-//! window scale, a container's settings take options away, SYN cookies and SYN proxies likewise. So only an order that
-//! contradicts another one tells of two implementations, and those may still be two on one machine: a user-space TCP
-//! (gVisor, a honeypot) beside the kernel's. The same order tells nothing: a container has its host's kernel, and many
-//! machines run the same one.
+//! mss, ws, sack, ts. Which of them are there and what they say differs between the ports of one kernel, too: TCP_MAXSEG
+//! sets the MSS, a small SO_RCVBUF the window scale, a container's settings take options away, SYN cookies and SYN proxies
+//! likewise. So only an order that contradicts another one tells of two implementations, and those may still be two on one
+//! machine: a user-space TCP (gVisor, a honeypot) beside the kernel's. The same order tells nothing: a container has its
+//! host's kernel, and many machines run the same one.
 
 use std::net::IpAddr;
 
