@@ -67,7 +67,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         own: vec![source],
         key,
     };
-    network.leave_half_open(FIRST_PORT);
+    let last = if scenario.hosts.always_half_open { FIRST_PORT + rounds } else { FIRST_PORT };
+    (FIRST_PORT..=last).for_each(|port| network.leave_half_open(port));
     let truth = network.truth().into_iter().filter(|endpoint| space.contains(endpoint)).collect();
     let mut machine = Machine::new(&space, settings, start);
     let mut batch = Batch::new(BATCH);

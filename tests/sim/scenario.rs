@@ -119,6 +119,8 @@ pub struct Hosts {
     pub tarpits: u32,
     /// Chance that an open port holds half-open state of an earlier SYN from our port.
     pub half_open: f64,
+    /// From every one of our ports, and for good.
+    pub always_half_open: bool,
     /// ICMP errors per second and in a burst; 0 is no limit.
     pub icmp_per_second: f64,
     pub icmp_burst: f64,
