@@ -106,12 +106,17 @@ fn a_lost_control_probe_is_asked_again() {
 
 #[test]
 fn a_forwarded_port_is_a_hop_behind_the_others() {
-    let run = run(&scenario::named("forwarded"), 1);
-    for observation in &run.result.observations {
-        let expected = run.network.is_forwarded(&observation.endpoint).then_some(1);
-        assert_eq!(observation.evidence.behind, expected, "{}", observation.endpoint);
+    // Where the other ports drop, the open ones alone tell how far away the host is.
+    for others in [Others::Refuse, Others::Drop] {
+        let mut scenario = scenario::named("forwarded");
+        scenario.targets.others = others;
+        let run = run(&scenario, 1);
+        for observation in &run.result.observations {
+            let expected = run.network.is_forwarded(&observation.endpoint).then_some(1);
+            assert_eq!(observation.evidence.behind, expected, "{}", observation.endpoint);
+        }
+        assert!(run.result.observations.iter().any(|observation| observation.evidence.behind.is_some()));
     }
-    assert!(run.result.observations.iter().any(|observation| observation.evidence.behind.is_some()));
 }
 
 #[test]
@@ -157,13 +162,13 @@ fn what_the_own_kernel_dropped_is_asked_again_or_declared() {
     let once = run(&Scenario { own_drops: vec![drops(80)], ..clean.clone() }, 1);
     assert_eq!((once.result.stats.rounds, once.result.stats.dropped_replies), (3, 7));
     assert!(once.result.gaps.is_empty(), "{:?}", once.result.gaps);
-    // In every one.
-    let sweep = Sweep { rounds: Some(3), ..clean.sweep.clone() };
-    let always = run(&Scenario { own_drops: (0..5000).map(|number| drops(number * 20)).collect(), sweep, ..clean }, 1);
+    // In every one: it slows down, from 5,000 probes a second.
+    let sweep = Sweep { rounds: Some(3), rate: Some(5000), ..clean.sweep.clone() };
+    let own_drops = (0..5000).map(|number| drops(number * 20)).collect();
+    let always = run(&Scenario { own_drops, sweep, ..clean }, 1);
     let declared = always.result.gaps.iter().any(|gap| gap.incomplete && gap.cause.contains("its kernel dropped them"));
     assert!(declared, "{:?}", always.result.gaps);
-    let rate = |run: &Run| run.result.stats.packets_per_second;
-    assert!(rate(&always) < rate(&undropped) / 20.0, "{} after {}", rate(&always), rate(&undropped));
+    assert!(always.seconds > 10.0, "{} s", always.seconds);
     assert_eq!(checks::found(&always), always.truth);
 }
 

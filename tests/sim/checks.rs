@@ -39,6 +39,7 @@ pub fn stated(run: &Run) -> f64 {
 /// What every run must come to, whatever the network: nothing is invented, nothing vanishes.
 pub fn sound(run: &Run) {
     let seed = run.seed;
+    assert_eq!(run.strays, 0, "seed {seed}: probes of other shards");
     for observation in &run.result.observations {
         let endpoint = observation.endpoint;
         let is_true = run.truth.contains(&endpoint) || run.network.accepts_everything(endpoint.address);

@@ -26,8 +26,9 @@ pub struct Run {
     /// Most probes that one host was sent within any tenth of a second, and most questions for neighbours.
     pub host_burst: usize,
     pub question_burst: usize,
-    /// Probes to addresses that nobody has.
+    /// Probes to addresses that nobody has, and to endpoints of other shards.
     pub in_vain: usize,
+    pub strays: usize,
 }
 
 /// Probes per second that the driver takes.
@@ -79,7 +80,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let mut host_load: HashMap<(IpAddr, u128), usize> = HashMap::new();
     let mut questions: HashMap<u128, usize> = HashMap::new();
     let mut own_drops = scenario.own_drops.iter().peekable();
-    let mut in_vain = 0;
+    let (mut in_vain, mut strays) = (0, 0);
     let stop = scenario.sweep.stop_ms.map(|stop| start + Duration::from_millis(stop));
     loop {
         if stop.is_some_and(|stop| now >= stop) {
@@ -110,6 +111,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         *questions.entry(tenth).or_default() += batch.questions.len();
         for probe in &batch.probes {
             in_vain += usize::from(!network.is_living(probe.syn.destination));
+            let endpoint = Endpoint::tcp(probe.syn.destination, probe.syn.port);
+            strays += usize::from(ports.contains(endpoint.port) && !space.contains(&endpoint));
             *host_load.entry((probe.syn.destination, tenth)).or_default() += 1;
             for (at, reply) in network.send(probe, source, now) {
                 schedule(at, Event::Packet(reply));
@@ -138,7 +141,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let asked_of = |address: IpAddr| list.iter().filter(|port| space.contains(&Endpoint::tcp(address, **port))).count();
     let asked = network.addresses().iter().map(|&address| (address, asked_of(address))).collect();
     let seconds = now.duration_since(start).as_secs_f64();
-    Run { seed, result, truth, network, asked, seconds, host_burst, question_burst, in_vain }
+    Run { seed, result, truth, network, asked, seconds, host_burst, question_burst, in_vain, strays }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a virtual clock counts from some instant")]

@@ -141,10 +141,15 @@ impl Network {
     pub fn send(&mut self, probe: &Probe, source: IpAddr, now: Instant) -> Vec<(Instant, Reply)> {
         let mut back = Vec::new();
         if self.dice.chance(self.scenario.path.forged) {
-            // Somebody else's answer: it acknowledges nothing of ours.
-            let flags = [SYN_ACK, RESET_ACK, ACK][self.dice.below(3) as usize];
+            // Somebody else's answer: it acknowledges, or quotes, nothing of ours.
             let number = self.dice.roll() as u32;
-            let reply = tcp(probe, source, Segment { flags, ttl: 64, acknowledgement: number, stack: Kind::Plain });
+            let reply = match self.dice.below(4) {
+                3 => rejection(probe, source, number),
+                kind => {
+                    let flags = [SYN_ACK, RESET_ACK, ACK][kind as usize];
+                    tcp(probe, source, Segment { flags, ttl: 64, acknowledgement: number, stack: Kind::Plain })
+                }
+            };
             back.push((now + Duration::from_micros(100), reply));
         }
         if !self.has_room(now) || self.is_lost(now) || !self.passes_middlebox(probe, now) {
@@ -189,11 +194,14 @@ impl Network {
                     host.half_open.insert((syn.port, syn.source_port), syn.sequence);
                     let ttl = if is_forwarded { 63 } else { 64 };
                     let reply = tcp(probe, source, Segment { ttl, ..proper });
+                    let reset = tcp(probe, source, Segment { flags: RESET_ACK, ..proper });
+                    let resets = usize::from(self.dice.chance(self.scenario.path.resets));
                     let again = AGAIN.map(|later| (arrival + Duration::from_millis(later), reply));
                     // The own kernel resets the first one, unless that or the reset is lost.
                     let is_reset = !self.is_lost(arrival) && !self.is_lost(arrival);
                     let sent = if is_reset { 1 } else { 3 };
-                    [(arrival, reply)].into_iter().chain(again).take(sent).collect()
+                    let answers = [(arrival, reply)].into_iter().chain(again).take(sent);
+                    std::iter::repeat_n((arrival, reset), resets).chain(answers).collect()
                 }
             };
         }
@@ -210,16 +218,7 @@ impl Network {
                     }
                     host.icmp_tokens -= 1.0;
                 }
-                let quoted = QuotedProbe {
-                    from: source,
-                    to: syn.destination,
-                    our_port: syn.source_port,
-                    port: syn.port,
-                    sequence: syn.sequence,
-                };
-                let icmp = if source.is_ipv4() { Icmp { kind: 3, code: 3 } } else { Icmp { kind: 1, code: 4 } };
-                let kind = ReplyKind::Icmp(IcmpError { icmp, quoted });
-                vec![(arrival, Reply { from: syn.destination, to: source, ttl: 64, kind })]
+                vec![(arrival, rejection(probe, source, syn.sequence))]
             }
         }
     }
@@ -309,6 +308,15 @@ fn tcp(probe: &Probe, source: IpAddr, segment: Segment) -> Reply {
         options,
     });
     Reply { from: probe.syn.destination, to: source, ttl: segment.ttl, kind }
+}
+
+/// ICMP port unreachable, about a probe with this sequence number.
+fn rejection(probe: &Probe, source: IpAddr, sequence: u32) -> Reply {
+    let syn = &probe.syn;
+    let quoted = QuotedProbe { from: source, to: syn.destination, our_port: syn.source_port, port: syn.port, sequence };
+    let icmp = if source.is_ipv4() { Icmp { kind: 3, code: 3 } } else { Icmp { kind: 1, code: 4 } };
+    let kind = ReplyKind::Icmp(IcmpError { icmp, quoted });
+    Reply { from: syn.destination, to: source, ttl: 64, kind }
 }
 
 /// SplitMix64.

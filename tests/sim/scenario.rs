@@ -74,6 +74,8 @@ pub struct Way {
     pub reorder_us: u64,
     /// Chance that a probe is followed by an answer that is not one to it.
     pub forged: f64,
+    /// Chance that a box resets in the host's name before its answer comes.
+    pub resets: f64,
     /// Probes per second that pass; more are lost.
     pub capacity: Option<f64>,
 }
@@ -89,6 +91,7 @@ impl Default for Way {
             reorder: 0.0,
             reorder_us: 0,
             forged: 0.0,
+            resets: 0.0,
             capacity: None,
         }
     }
