@@ -11,7 +11,7 @@
 //!   worth for it. [`translate`]: NAT.
 //! - [`evaluate`]: one base chain, [`statement`] by statement; [`walk`]: hook by hook through one namespace, with
 //!   [`routing`] between, over its bridges, and a refusal's way back; [`host_path`]: on into the namespace behind, and the
-//!   answer with its trace.
+//!   answer with its `trace`.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
 //! - [`nft`], [`iptables`], [`ipset`]: readers of what `nft -j list ruleset`, iptables-save and ipset print.
 //! - [`dump`]: all dumps of a host as one ruleset.
@@ -38,6 +38,7 @@ pub mod routing;
 pub mod rules;
 pub mod ruleset;
 pub mod statement;
+mod trace;
 pub mod translate;
 pub mod translated;
 pub mod value;
