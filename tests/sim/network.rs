@@ -155,6 +155,12 @@ impl Network {
         if !self.has_room(now) || self.is_lost(now) || !self.passes_middlebox(probe, now) {
             return back;
         }
+        if now < self.start + Duration::from_millis(self.scenario.path.unreachable_until_ms) {
+            let arrival = now + self.delay();
+            let reply = unreachable(probe, source);
+            self.send_back(arrival, reply, &mut back);
+            return back;
+        }
         let loss = self.living.get(&probe.syn.destination).map_or(0.0, |host| host.loss);
         if self.dice.chance(loss) {
             return back;
@@ -310,13 +316,23 @@ fn tcp(probe: &Probe, source: IpAddr, segment: Segment) -> Reply {
     Reply { from: probe.syn.destination, to: source, ttl: segment.ttl, kind }
 }
 
-/// ICMP port unreachable, about a probe with this sequence number.
+/// ICMP port unreachable from the host, about a probe with this sequence number.
 fn rejection(probe: &Probe, source: IpAddr, sequence: u32) -> Reply {
+    let icmp = if source.is_ipv4() { Icmp { kind: 3, code: 3 } } else { Icmp { kind: 1, code: 4 } };
+    error(probe, source, sequence, icmp)
+}
+
+/// ICMP host unreachable from a router.
+fn unreachable(probe: &Probe, source: IpAddr) -> Reply {
+    let icmp = if source.is_ipv4() { Icmp { kind: 3, code: 1 } } else { Icmp { kind: 1, code: 3 } };
+    let router = if source.is_ipv4() { [198, 18, 0, 254].into() } else { "2001:db8::fe".parse().unwrap() };
+    Reply { from: router, ..error(probe, source, probe.syn.sequence, icmp) }
+}
+
+fn error(probe: &Probe, source: IpAddr, sequence: u32, icmp: Icmp) -> Reply {
     let syn = &probe.syn;
     let quoted = QuotedProbe { from: source, to: syn.destination, our_port: syn.source_port, port: syn.port, sequence };
-    let icmp = if source.is_ipv4() { Icmp { kind: 3, code: 3 } } else { Icmp { kind: 1, code: 4 } };
-    let kind = ReplyKind::Icmp(IcmpError { icmp, quoted });
-    Reply { from: syn.destination, to: source, ttl: 64, kind }
+    Reply { from: syn.destination, to: source, ttl: 64, kind: ReplyKind::Icmp(IcmpError { icmp, quoted }) }
 }
 
 /// SplitMix64.

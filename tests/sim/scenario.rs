@@ -76,6 +76,8 @@ pub struct Way {
     pub forged: f64,
     /// Chance that a box resets in the host's name before its answer comes.
     pub resets: f64,
+    /// Until then the last router knows no way to any host, and says so.
+    pub unreachable_until_ms: u64,
     /// Probes per second that pass; more are lost.
     pub capacity: Option<f64>,
 }
@@ -92,6 +94,7 @@ impl Default for Way {
             reorder_us: 0,
             forged: 0.0,
             resets: 0.0,
+            unreachable_until_ms: 0,
             capacity: None,
         }
     }
