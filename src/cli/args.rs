@@ -32,6 +32,13 @@ Exit codes of scan, audit and correlate:
   3  findings at or above --fail-on
   4  incomplete: no such finding, but something could not be looked at";
 
+const TEST_EXIT_CODES: &str = "\
+Exit codes:
+  0  the port is open and was asked; `service` is what it is
+  1  failed
+  2  wrong usage or configuration
+  4  nothing was asked: the port is closed, silent or rejected, `state` and `reason` say which";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The main job: sweep, probe, take the host's own word, correlate. Without a target: this host, as a neighbour on
@@ -284,19 +291,30 @@ pub enum ProbesCommand {
     /// Check a definition: syntax, triage answers, examples
     Check { file: PathBuf },
     /// Ask one endpoint with one definition
+    #[command(after_help = TEST_EXIT_CODES)]
     Test {
         name: String,
         /// ADDRESS:PORT, for IPv6 [ADDRESS]:PORT; /udp behind it for UDP
         #[arg(value_parser = endpoint)]
         endpoint: Endpoint,
+        /// Allow an address outside private, shared, loopback, link-local, benchmark and documentation ranges
         #[arg(long)]
         allow_public: bool,
+        /// Ask on a port whose owners are known to fall over (printers print, controllers stop), too
+        #[arg(long)]
+        probe_fragile: bool,
     },
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let with_transport = if text.contains('/') { text.to_owned() } else { format!("{text}/tcp") };
-    with_transport.parse().map_err(|error: crate::model::ParseEndpointError| error.to_string())
+    match with_transport.parse::<Endpoint>() {
+        Ok(endpoint) if endpoint.port > 0 => Ok(endpoint),
+        Ok(_) => Err("port 0 is no port (RFC 6335, section 6); hint: 1 to 65535".to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no endpoint; hint: an address and a port, 198.18.0.1:2379/tcp or [2001:db8::1]:111/udp"
+        )),
+    }
 }
 
 /// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.
@@ -333,6 +351,10 @@ mod tests {
     fn probes_test_takes_an_endpoint_without_transport() {
         assert_eq!(endpoint("127.0.0.1:2379").unwrap().to_string(), "127.0.0.1:2379/tcp");
         assert_eq!(endpoint("[::1]:111/udp").unwrap().to_string(), "[::1]:111/udp");
-        assert!(endpoint("etcd").is_err());
+        // What was written is named, not what was made of it.
+        for wrong in ["etcd", "198.18.0.1", "2001:db8::1:80", "198.18.0.1:80/sctp"] {
+            assert!(endpoint(wrong).unwrap_err().starts_with(&format!("`{wrong}`")), "{wrong}");
+        }
+        assert!(endpoint("198.18.0.1:0").unwrap_err().contains("1 to 65535"));
     }
 }

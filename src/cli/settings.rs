@@ -11,7 +11,7 @@ use super::vantage::VantageError;
 use super::{Destination, EngineChoice, Format, OutputSpec, TransmitChoice, VantageChoice};
 use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
-use crate::model::{Endpoint, Severity, Shard};
+use crate::model::{Endpoint, Severity, Shard, Transport};
 
 /// `postern scan`, and the outside half of `postern audit`.
 #[derive(Clone, Debug)]
@@ -148,6 +148,13 @@ pub enum UsageError {
     SameVantage { value: String },
     #[error("--{option} 0 would take no report; hint: leave it out, or give at least 1")]
     SshNothing { option: &'static str },
+    #[error(
+        "{endpoint} was not asked: printers on this port print and controllers stop; hint: --probe-fragile if you know \
+         what listens there"
+    )]
+    FragilePort { endpoint: Endpoint },
+    #[error("`{name}` does not speak over {transport}; hint: `postern probes list` names its ports")]
+    ProbeTransport { name: String, transport: Transport },
 }
 
 impl ScanSettings {

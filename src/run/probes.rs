@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::RunError;
 use super::command::{catalogue, print_line};
+use super::probe_test::{self, ProbeTest};
 use crate::cli::args::ProbesCommand;
 use crate::cli::{Exit, Format};
 use crate::model::{PortRanges, Transport};
-use crate::probe::{Catalogue, Definition, Prober, ProberSettings, replay};
-use crate::report::escape;
-use crate::targets::{TargetSet, guard};
+use crate::probe::{Catalogue, Definition, Fragile, replay};
+use crate::targets::guard;
 
 /// Runs one of the subcommands.
 pub async fn run(command: ProbesCommand) -> Result<Exit, RunError> {
@@ -34,21 +34,10 @@ pub async fn run(command: ProbesCommand) -> Result<Exit, RunError> {
             print_line(&format!("{name}: complete, {examples} examples hold"))?;
             Ok(Exit::Clean)
         }
-        ProbesCommand::Test { name, endpoint, allow_public } => {
+        ProbesCommand::Test { name, endpoint, allow_public, probe_fragile } => {
             let public = if allow_public { guard::PublicTargets::Allow } else { guard::PublicTargets::Refuse };
-            guard::check(&TargetSet::from_ranges([(endpoint.address, endpoint.address)]), 1, public)?;
-            let only = catalogue(None)?.only(&name).ok_or_else(|| RunError::NoSuchProbe { name: name.clone() })?;
-            let prober = Prober::new(Arc::new(only), ProberSettings::default())?;
-            let service = match endpoint.transport {
-                Transport::Tcp => Some(prober.tcp(endpoint).await),
-                Transport::Udp => prober.udp(endpoint).await,
-            };
-            let text = match service {
-                Some(service) => serde_json::to_string_pretty(&service).unwrap_or_default(),
-                None => format!("{endpoint} did not answer"),
-            };
-            print_line(&escape::json(&text))?;
-            Ok(Exit::Clean)
+            let fragile = if probe_fragile { Fragile::Probe } else { Fragile::Skip };
+            probe_test::test(ProbeTest { name, endpoint, public, fragile }).await
         }
     }
 }

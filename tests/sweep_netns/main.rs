@@ -11,4 +11,5 @@
 mod connect;
 mod lab;
 mod privileges;
+mod probe_test;
 mod syn;
