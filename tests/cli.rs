@@ -89,6 +89,38 @@ fn probes_are_listed_as_a_bare_array_and_shown_as_written() {
 }
 
 #[test]
+fn probes_are_listed_in_the_files_that_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, table) = (directory.path().join("probes.json"), directory.path().join("probes.txt"));
+    let (to_json, to_table) = (format!("json={}", json.display()), format!("table={}", table.display()));
+    let output = postern(&["probes", "list", "-o", &to_json, "-o", &to_table]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stdout.is_empty(), "{}", stdout(&output));
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert!(list.as_array().is_some_and(|list| list.iter().any(|probe| probe["name"] == "etcd")), "{list}");
+    assert_eq!(std::fs::read_to_string(&table).unwrap(), stdout(&postern(&["probes", "list"])));
+}
+
+/// What streams is what a run finds; the other commands have one document.
+#[test]
+fn formats_that_mean_nothing_are_refused() {
+    let listing = "tests/data/host/listings/ss-root.txt";
+    for args in [
+        &["probes", "list"][..],
+        &["host", "--from-ss", listing],
+        &["explain", listing, "--to", "198.18.0.1:80", "--from", "198.18.0.2"],
+    ] {
+        for format in ["ndjson", "ndjson=/nonexistent/x"] {
+            let output = postern(&[args, &["-o", format]].concat());
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+            assert!(message.contains("`ndjson`") && message.contains("json, table"), "{args:?}: {message}");
+            assert!(output.stdout.is_empty(), "{args:?}");
+        }
+    }
+}
+
+#[test]
 fn a_listing_becomes_a_host_report() {
     let output = postern(&["host", "--from-ss", "tests/data/host/listings/ss-root.txt", "-o", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -218,7 +218,7 @@ pub struct HostArgs {
     pub machine: Option<String>,
 
     /// table or json; with =PATH to a file instead of stdout. Repeats
-    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
     pub outputs: Vec<OutputSpec>,
 
     /// Read an `ss -tulpn` listing (- for stdin) instead of asking this machine
@@ -273,8 +273,8 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "IF")]
     pub iif: Option<String>,
 
-    /// table or json; =FILE writes to a file. Repeats
-    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    /// table or json; with =PATH to a file instead of stdout. Repeats
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
     pub outputs: Vec<OutputSpec>,
 }
 
@@ -282,9 +282,9 @@ pub struct ExplainArgs {
 pub enum ProbesCommand {
     /// All definitions with their ports
     List {
-        /// table or json
-        #[arg(short, long = "output", value_name = "FORMAT", default_value = "table")]
-        output: OutputSpec,
+        /// table or json; with =PATH to a file instead of stdout. Repeats
+        #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
+        outputs: Vec<OutputSpec>,
     },
     /// One definition as it is written
     Show { name: String },

@@ -134,8 +134,6 @@ pub enum UsageError {
     NoPorts,
     #[error("--to {to} and --from {from} are of different families; hint: a packet has two addresses of one family")]
     Families { to: Endpoint, from: IpAddr },
-    #[error("no {format} output here; hint: -o table or -o json")]
-    HostFormat { format: &'static str },
     #[error("`{value}`: {problem}; hint: ssh://USER@HOST:PORT, with an alias of ssh's configuration for anything else")]
     Ssh { value: String, problem: DestinationError },
     #[error("correlate is offline and takes no `{value}`; hint: save it before: postern host {value} -o json=FILE")]
@@ -241,10 +239,7 @@ impl CorrelateSettings {
 
 impl ExplainSettings {
     pub fn from_args(args: ExplainArgs) -> Result<Self, UsageError> {
-        let outputs = outputs(args.outputs)?;
-        if outputs.iter().any(|output| output.format == Format::Ndjson) {
-            return Err(UsageError::HostFormat { format: "ndjson" });
-        }
+        let outputs = outputs_of(args.outputs)?;
         if args.to.address.is_ipv4() != args.from.is_ipv4() {
             return Err(UsageError::Families { to: args.to, from: args.from });
         }
@@ -262,10 +257,7 @@ impl HostSettings {
         ]
         .into_iter()
         .find_map(|(source, path)| path.map(|path| HostOf::Listing(source, path)));
-        let outputs = outputs(args.outputs)?;
-        if outputs.iter().any(|output| output.format == Format::Ndjson) {
-            return Err(UsageError::HostFormat { format: "ndjson" });
-        }
+        let outputs = outputs_of(args.outputs)?;
         let of = match args.machine {
             Some(machine) => HostOf::Remote(destination(&machine)?, remote(args.ssh)?),
             None => listing.unwrap_or(HostOf::ThisMachine),
@@ -276,7 +268,7 @@ impl HostSettings {
 
 impl ResultSettings {
     fn from_args(args: ResultArgs) -> Result<Self, UsageError> {
-        Ok(Self { outputs: outputs(args.outputs)?, fail_on: args.fail_on })
+        Ok(Self { outputs: outputs_of(args.outputs)?, fail_on: args.fail_on })
     }
 }
 
@@ -357,7 +349,8 @@ fn rate(option: &'static str, value: &str) -> Result<Option<u64>, UsageError> {
     }
 }
 
-fn outputs(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError> {
+/// Where results go: a table on stdout where nothing is said, and nothing twice.
+pub fn outputs_of(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError> {
     if given.is_empty() {
         return Ok(vec![OutputSpec::default_table()]);
     }
