@@ -120,6 +120,35 @@ fn formats_that_mean_nothing_are_refused() {
     }
 }
 
+/// Whatever prints: a reader that has seen enough is no error, a full disk is one.
+#[test]
+fn a_closed_stdout_is_a_quiet_end_and_a_full_disk_is_an_error() {
+    let listing = "tests/data/host/listings/ss-root.txt";
+    for args in [
+        &["probes", "list"][..],
+        &["probes", "list", "-o", "json"],
+        &["probes", "show", "etcd"],
+        &["probes", "check", "probes/etcd.toml"],
+        &["scan", "198.18.0.1", "--plan"],
+        &["audit", "198.18.0.1", "--plan"],
+        &["host", "--from-ss", listing],
+        &["host", "--from-ss", listing, "-o", "json"],
+    ] {
+        let run = |stdout: std::process::Stdio| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postern"));
+            command.args(args).stdout(stdout).stderr(std::process::Stdio::piped()).output().unwrap()
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = run(writer.into());
+        assert_eq!((closed.status.code(), stderr(&closed)), (Some(0), String::new()), "{args:?}");
+        let full = run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+        let message = stderr(&full);
+        assert_eq!(full.status.code(), Some(1), "{args:?}: {message}");
+        assert!(message.contains("stdout") && message.contains("No space left"), "{args:?}: {message}");
+    }
+}
+
 #[test]
 fn a_listing_becomes_a_host_report() {
     let output = postern(&["host", "--from-ss", "tests/data/host/listings/ss-root.txt", "-o", "json"]);

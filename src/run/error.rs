@@ -69,11 +69,16 @@ pub enum RunError {
     Runtime(io::Error),
     #[error("cannot listen for Ctrl-C: {0}; hint: is a seccomp filter at work?")]
     Signals(io::Error),
-    #[error("cannot write to stdout: {0}; hint: is the other end of the pipe still there?")]
+    #[error("cannot write to stdout: {0}; hint: is there room for it where stdout leads?")]
     Stdout(io::Error),
 }
 
 impl RunError {
+    /// Whether the reader of stdout went away.
+    pub fn is_closed_stdout(&self) -> bool {
+        matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// What the operator wrote is wrong usage; all else is failure.
     pub fn exit(&self) -> Exit {
         match self {
@@ -94,7 +99,6 @@ impl RunError {
             | Self::Scan(_)
             | Self::Job(_)
             | Self::Read { .. } => Exit::Usage,
-            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
             _ => Exit::Failed,
         }
     }

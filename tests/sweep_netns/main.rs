@@ -12,4 +12,5 @@ mod connect;
 mod lab;
 mod privileges;
 mod probe_test;
+mod streams;
 mod syn;
