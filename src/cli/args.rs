@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 
@@ -94,11 +95,11 @@ pub struct SshArgs {
     pub ssh_config: Option<PathBuf>,
 
     /// Machines at once
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = number::<usize>, allow_negative_numbers = true)]
     pub ssh_parallel: usize,
 
     /// For one machine, log-in and copying included
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = number::<u32>, allow_negative_numbers = true)]
     pub ssh_timeout: u32,
 
     /// Copied to a private directory, run and removed where no `postern` is installed; this program itself where it is
@@ -130,10 +131,10 @@ pub struct ScanArgs {
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {
     /// TCP ports: 22,80,8000-8100, `all`, `probes` (every port that a probe definition names), `none`
-    #[arg(short, long, value_name = "PORTS", default_value = "probes")]
+    #[arg(short, long, value_name = "PORTS", default_value = "probes", allow_negative_numbers = true)]
     pub ports: String,
 
-    /// UDP ports likewise; `probes` when the value is left out. audit asks them unless `--udp none`
+    /// UDP ports likewise; `probes` when the value is left out. audit asks them unless `--udp=none`
     #[arg(long, value_name = "PORTS", num_args = 0..=1, default_missing_value = "probes", require_equals = true)]
     pub udp: Option<String>,
 
@@ -160,7 +161,7 @@ pub struct SweepArgs {
 
     /// Sweep until so much of what would answer is found, with 95 % certainty: 0.999. Default: until less than a tenth of a
     /// port is expected to be missing (syn only)
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub recall: Option<f64>,
 
     /// Sweep part I of N: the N parts together are everything, and nothing twice
@@ -168,15 +169,15 @@ pub struct SweepArgs {
     pub shard: Option<Shard>,
 
     /// Send at most N probes a second in all
-    #[arg(long, value_name = "N|max", default_value = "max")]
+    #[arg(long, value_name = "N|max", default_value = "max", allow_negative_numbers = true)]
     pub rate: String,
 
     /// Send at most N probes a second to one host
-    #[arg(long, value_name = "N|max", default_value = "5000")]
+    #[arg(long, value_name = "N|max", default_value = "5000", allow_negative_numbers = true)]
     pub host_rate: String,
 
     /// Connection attempts under way at once (default: what the descriptor limit allows)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub parallel: Option<usize>,
 
     /// Do not ask what answers: states of ports only
@@ -184,7 +185,7 @@ pub struct SweepArgs {
     pub no_probes: bool,
 
     /// Probe ports whose owners are known to fall over (printers print, controllers stop), too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_probes")]
     pub probe_fragile: bool,
 
     /// Probe definitions of your own, over the built-in ones of the same name
@@ -266,7 +267,7 @@ pub struct ExplainArgs {
     pub to: Endpoint,
 
     /// Source of the packet
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub from: IpAddr,
 
     /// Interface that it comes in by; the one by which the way back to --from leads when left out
@@ -315,6 +316,26 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
             "`{text}` is no endpoint; hint: an address and a port, 198.18.0.1:2379/tcp or [2001:db8::1]:111/udp"
         )),
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no address; hint: 198.18.0.2 or 2001:db8::2, without a port"))
+}
+
+/// Between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| format!("`{text}` is no share; hint: a number between 0 and 1, such as 0.999"))
+}
+
+/// A whole number above 0.
+fn number<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > N::default())
+        .ok_or_else(|| format!("`{text}` is no whole number above 0; hint: leave the option out for what is usual"))
 }
 
 /// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.

@@ -230,7 +230,9 @@ struct Ports {
 fn ports(scan: &ScanSettings, catalogue: &Catalogue, inside: &Inside) -> Result<Ports, RunError> {
     let resolve = |text: &Option<String>, named: PortRanges, transport| match text {
         None => Ok(PortRanges::default()),
-        Some(text) => targets::ports::parse(text, &named.union(&inside.ports(transport))),
+        Some(text) => targets::ports::parse(text, &named.union(&inside.ports(transport))).map_err(|error| {
+            RunError::Ports { option: if transport == Transport::Tcp { "-p" } else { "--udp" }, error }
+        }),
     };
     Ok(Ports {
         tcp: resolve(&scan.tcp_ports, catalogue.tcp_ports(), Transport::Tcp)?,

@@ -18,8 +18,8 @@ pub enum RunError {
     Usage(#[from] UsageError),
     #[error(transparent)]
     Targets(#[from] LoadError),
-    #[error(transparent)]
-    Ports(#[from] PortsError),
+    #[error("{option}: {error}")]
+    Ports { option: &'static str, error: PortsError },
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error("no address is left to ask; hint: are all targets excluded?")]
@@ -63,6 +63,9 @@ pub enum RunError {
     RemoteLook { name: String, failure: host::remote::Failure, hint: String },
     #[error("the job on stdin: {0}; hint: it comes from another version of postern")]
     Job(String),
+    /// Nobody is called as the operator wrote.
+    #[error("--vantage {0}")]
+    UnknownVantage(String),
     #[error("no vantage is left: {0}")]
     NoVantage(String),
     #[error("cannot start a runtime: {0}; hint: are there threads and descriptors left (ulimit -u, -n)?")]
@@ -84,10 +87,11 @@ impl RunError {
         match self {
             Self::Usage(_)
             | Self::Targets(_)
-            | Self::Ports(_)
+            | Self::Ports { .. }
             | Self::Guard(_)
             | Self::NoRules { .. }
             | Self::NoTargets
+            | Self::UnknownVantage(_)
             | Self::Catalogue(_)
             | Self::Definition(_)
             | Self::Example(_)
