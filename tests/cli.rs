@@ -81,9 +81,30 @@ fn wrong_usage_is_2_and_names_the_value() {
 
 #[test]
 fn a_plan_sends_nothing_and_is_lazy() {
-    let output = postern(&["scan", "198.18.0.0/15", "-p", "all", "--plan", "--exclude", "198.18.0.0/24"]);
+    let plan = ["scan", "198.18.0.0/15", "-p", "all", "--plan", "--exclude", "198.18.0.0/24"];
+    let output = postern(&[&plan[..], &["--engine", "connect"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     insta::assert_snapshot!(stdout(&output));
+    // What the raw sweep would send is another number, and here it depends on who asks.
+    let raw = stdout(&postern(&[&plan[..], &["--engine", "syn"]].concat()));
+    assert!(raw.contains("engine     syn") && !raw.contains("the kernel repeats"), "{raw}");
+    assert!(raw.contains("111449345280 at most") || raw.contains("takes root or CAP_NET_RAW"), "{raw}");
+}
+
+/// A plan added to a whole command line says where the results would go, and touches no file.
+#[test]
+fn a_plan_writes_no_results() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let spec = format!("json={}", file.display());
+    let output = postern(&["scan", "198.18.0.1", "-p", "1", "--udp=9", "--shard", "1/1", "--plan", "-o", &spec]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains(&format!("results    json to {}", file.display())), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1 datagrams at least, 3 at most"), "{}", stdout(&output));
+    assert!(!file.exists());
+    let unknown = postern(&["scan", "198.18.0.1", "--plan", "--vantage", "nowhere0"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("hint: there are "), "{}", stderr(&unknown));
 }
 
 #[test]

@@ -20,6 +20,11 @@ pub enum Format {
 
 impl Format {
     pub const ALL: [(&'static str, Self); 3] = [("json", Self::Json), ("ndjson", Self::Ndjson), ("table", Self::Table)];
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("table", |(name, _)| name)
+    }
+
     /// Those of commands with one document.
     pub const DOCUMENTS: [(&'static str, Self); 2] = [("json", Self::Json), ("table", Self::Table)];
 }

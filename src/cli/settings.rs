@@ -8,7 +8,7 @@ use super::args::{
     AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
 };
 use super::vantage::VantageError;
-use super::{Destination, EngineChoice, Format, OutputSpec, TransmitChoice, VantageChoice};
+use super::{Destination, EngineChoice, OutputSpec, TransmitChoice, VantageChoice};
 use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
 use crate::model::{Endpoint, PortRanges, Severity, Shard, Transport};
@@ -367,12 +367,7 @@ pub fn outputs_of(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError>
                 continue;
             }
             return Err(match &output.destination {
-                Destination::Stdout => UsageError::TwiceOnStdout {
-                    format: Format::ALL
-                        .iter()
-                        .find(|(_, format)| *format == output.format)
-                        .map_or("table", |(name, _)| name),
-                },
+                Destination::Stdout => UsageError::TwiceOnStdout { format: output.format.name() },
                 Destination::File(path) => UsageError::SameFile { path: path.display().to_string() },
             });
         }

@@ -9,6 +9,7 @@ use super::identity;
 use super::inside::{self, Inside, Unseen};
 use super::interrupt::Interrupt;
 use super::looking::{Ends, Orders, Pace, look_from};
+use super::planning;
 use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
 use super::through;
@@ -23,7 +24,7 @@ use crate::model::{PathModel, PortRanges, Report, ServiceFacts, Transport};
 use crate::net::{OwnAddress, own_addresses};
 use crate::probe::Catalogue;
 use crate::report::ndjson::Record;
-use crate::targets::{self, Plan, TargetSet, guard};
+use crate::targets::{self, TargetSet, guard};
 
 /// `postern scan`: the outside view alone. No verdicts, but findings about what the probes proved.
 pub async fn scan(settings: ScanSettings, show: ShowProgress) -> Result<Exit, RunError> {
@@ -62,8 +63,8 @@ async fn audit(
     }
     let vantages = Vantages::of(&scan, no_target && !matches!(inside, Inside::NotAsked));
     if scan.plan {
-        let plan = plan(&scan, &targets, &planned);
-        print_line(&plan.to_string())?;
+        vantages.check(&own).await?;
+        print_line(&planning::plan(&scan, &targets, &planned).to_string())?;
         for line in vantages.plan() {
             print_line(&line)?;
         }
@@ -221,9 +222,9 @@ pub(super) fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
     Some(Box::new(HostPath::new(report)?))
 }
 
-struct Ports {
-    tcp: PortRanges,
-    udp: PortRanges,
+pub(super) struct Ports {
+    pub tcp: PortRanges,
+    pub udp: PortRanges,
 }
 
 /// PORTS of both transports; `probes` also stands for every port that a host report names.
@@ -238,22 +239,6 @@ fn ports(scan: &ScanSettings, catalogue: &Catalogue, inside: &Inside) -> Result<
         tcp: resolve(&scan.tcp_ports, catalogue.tcp_ports(), Transport::Tcp)?,
         udp: resolve(&scan.udp_ports, catalogue.udp_ports(), Transport::Udp)?,
     })
-}
-
-fn plan(scan: &ScanSettings, targets: &targets::Loaded, ports: &Ports) -> Plan {
-    let endpoints =
-        |ports: &PortRanges| u64::try_from(targets.set.len().saturating_mul(ports.len() as u128)).unwrap_or(u64::MAX);
-    Plan {
-        targets: targets.described.clone(),
-        excluded: targets.excluded.clone(),
-        addresses: targets.set.len(),
-        tcp_ports: ports.tcp.to_string(),
-        udp_ports: ports.udp.to_string(),
-        tcp_endpoints: endpoints(&ports.tcp),
-        udp_endpoints: endpoints(&ports.udp),
-        rate: scan.rate,
-        host_rate: scan.host_rate,
-    }
 }
 
 /// Addresses by which others may reach this host: not loopback, not link-local.
