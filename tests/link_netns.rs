@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use postern::net::addresses::interface_names;
 use postern::net::link::open::OutletKind;
 use postern::net::link::ring::{Receiver, packet_socket};
-use postern::net::link::{Frames, Link as _, LinkSockets, Outlet, RawLink};
+use postern::net::link::{Frames, LinkSockets, Outlet};
 use postern::net::namespace::NetworkNamespace;
 
 const PORT: u16 = 25_000;
@@ -55,13 +56,12 @@ impl Lab {
         Some(Self { here: open(a), there: open(b), names })
     }
 
-    fn link(&self, kind: OutletKind) -> RawLink {
+    fn link(&self, kind: OutletKind, lanes: usize) -> Vec<Outlet> {
         let made = self.here.inside(|| {
             let index = index_of("eth0");
-            let sockets = LinkSockets::open(&[kind], None).unwrap();
+            let sockets = LinkSockets::open(&[kind], None, lanes).unwrap();
             let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
-            let (outlet, _) = Outlet::new(outlet, index).unwrap();
-            RawLink { outlets: vec![outlet], receiver: Receiver::new(sockets.receiver, &[PORT]).unwrap() }
+            Outlet::lanes(outlet, index, lanes).unwrap().0
         });
         made.unwrap()
     }
@@ -98,78 +98,92 @@ fn write(slot: &mut [u8; 128], number: u16, ethernet: bool) -> usize {
     frame.len()
 }
 
-fn send_all(link: &mut RawLink, count: u16) {
-    let ethernet = !matches!(link.outlets[0], Outlet::Packets(_));
+/// Sends frames of all `numbers`.
+fn send_all(outlet: &mut Outlet, numbers: Range<u16>) {
+    let ethernet = !matches!(outlet, Outlet::Packets(_));
     let started = Instant::now();
     let mut frames = Frames::default();
-    for first in (0..count).step_by(250) {
+    for first in numbers.clone().step_by(250) {
         frames.clear();
-        (first..(first + 250).min(count)).for_each(|number| frames.push(|slot| write(slot, number, ethernet)));
+        let end = first.saturating_add(250).min(numbers.end);
+        (first..end).for_each(|number| frames.push(|slot| write(slot, number, ethernet)));
         let mut from = 0;
         while from < frames.len() {
-            from += link.send(0, &frames, from).unwrap();
+            from += outlet.send(&frames, from).unwrap();
             assert!(started.elapsed() < Duration::from_secs(20), "the way out stays full");
         }
     }
-    if let Outlet::Xdp(transmit) = &mut link.outlets[0] {
+    if let Outlet::Xdp(transmit) = outlet {
         transmit.flush().unwrap();
     }
 }
 
-fn delivers(kind: OutletKind, name: &str) {
-    let Some(lab) = Lab::new(name) else { return };
-    let mut link = lab.link(kind);
+/// Every lane sends its share, all at once.
+fn delivers(kind: OutletKind, name: &str, lanes: u16) {
+    // What the receiver's ring holds.
+    let each = 10_000 / lanes;
+    let Some(lab) = Lab::new(&format!("{name}{lanes}")) else { return };
+    let mut link = lab.link(kind, usize::from(lanes));
     let mut there = lab.listen();
-    assert_eq!(link.outlets[0].name(), name);
-    send_all(&mut link, 10_000);
+    assert_eq!(link.len(), usize::from(lanes));
+    std::thread::scope(|scope| {
+        for (lane, outlet) in (0..).zip(&mut link) {
+            assert_eq!(outlet.name(), name, "lane {lane}");
+            scope.spawn(move || send_all(outlet, lane * each..(lane + 1) * each));
+        }
+    });
+    let all = usize::from(lanes * each);
     let mut seen = BTreeSet::new();
     let until = Instant::now() + Duration::from_secs(5);
-    while seen.len() < 10_000 && Instant::now() < until {
+    while seen.len() < all && Instant::now() < until {
         there.receive(&mut |packet| {
             assert_eq!((packet.protocol, packet.bytes.len()), (0x0800, 40));
             seen.insert(u16::from_be_bytes([packet.bytes[4], packet.bytes[5]]));
         });
     }
-    assert_eq!(seen.len(), 10_000, "{:?}", there.drops());
-    assert_eq!((there.drops().received, there.drops().dropped), (10_000, 0));
+    assert_eq!(seen.len(), all, "{:?}", there.drops());
+    assert_eq!((there.drops().received, there.drops().dropped), (all as u64, 0));
 }
 
 #[test]
 fn af_xdp_delivers_every_frame() {
-    delivers(OutletKind::Xdp, "af_xdp");
+    delivers(OutletKind::Xdp, "af_xdp", 1);
+    delivers(OutletKind::Xdp, "af_xdp", 2);
 }
 
 #[test]
 fn a_packet_socket_delivers_every_frame() {
-    delivers(OutletKind::Frames, "af_packet");
+    delivers(OutletKind::Frames, "af_packet", 1);
+    delivers(OutletKind::Frames, "af_packet", 2);
 }
 
 #[test]
 fn raw_ip_delivers_every_packet() {
-    delivers(OutletKind::Packets, "raw-ip");
+    delivers(OutletKind::Packets, "raw-ip", 1);
+    delivers(OutletKind::Packets, "raw-ip", 2);
 }
 
 /// A queue that somebody holds, all the time: the packet socket takes over, and the reason is known.
 #[test]
 fn a_busy_queue_falls_back() {
     let Some(lab) = Lab::new("busy") else { return };
-    let first = lab.link(OutletKind::Xdp);
-    assert_eq!(first.outlets[0].name(), "af_xdp");
-    let second = lab.link(OutletKind::Xdp);
-    assert_eq!(second.outlets[0].name(), "af_packet");
+    let first = lab.link(OutletKind::Xdp, 1);
+    assert_eq!(first[0].name(), "af_xdp");
+    let second = lab.link(OutletKind::Xdp, 1);
+    assert_eq!(second[0].name(), "af_packet");
     drop(first);
     // The kernel frees a queue some 30 ms after its holder has gone: asked for at once, it is had after all.
-    assert_eq!(lab.link(OutletKind::Xdp).outlets[0].name(), "af_xdp");
+    assert_eq!(lab.link(OutletKind::Xdp, 1)[0].name(), "af_xdp");
 }
 
 /// What finds no room in the ring is counted.
 #[test]
 fn losses_on_the_way_in_are_counted() {
     let Some(lab) = Lab::new("drops") else { return };
-    let mut link = lab.link(OutletKind::Xdp);
+    let mut link = lab.link(OutletKind::Xdp, 1);
     let mut there = lab.listen();
     for _ in 0..4 {
-        send_all(&mut link, 60_000);
+        send_all(&mut link[0], 0..60_000);
     }
     std::thread::sleep(Duration::from_millis(50));
     let mut taken = 0;

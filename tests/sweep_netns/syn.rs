@@ -297,11 +297,11 @@ fn the_report_says_how_frames_left() {
         use postern::net::link::{LinkSockets, Outlet};
         let names = postern::net::addresses::interface_names().unwrap();
         let index = names.into_iter().find_map(|(index, name)| (name == "eth0").then_some(index)).unwrap();
-        let sockets = LinkSockets::open(&[OutletKind::Xdp], None).unwrap();
+        let sockets = LinkSockets::open(&[OutletKind::Xdp], None, 1).unwrap();
         let outlet = sockets.outlets.into_iter().next().unwrap();
-        Outlet::new(outlet, index).unwrap().0
+        Outlet::lanes(outlet, index, 1).unwrap().0
     });
-    assert_eq!(held.name(), "af_xdp");
+    assert_eq!(held[0].name(), "af_xdp");
     let report = by("auto");
     assert_eq!(sweep(&report)["transmit"], "af_packet");
     assert!(open(&report, "198.18.0.2", 22));

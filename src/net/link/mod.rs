@@ -1,7 +1,6 @@
-//! Frames out, answers in: the seam between the raw sweep's pure machine and the wire.
+//! Frames out, answers in.
 //!
-//! - [`Link`]: what a driver asks of it. [`RawLink`] is the real one.
-//! - [`xdp`], [`transmit`]: ways out of an interface. AF_XDP first, then a packet socket; raw IP for what has no Ethernet.
+//! - [`xdp`] with its rings, [`transmit`]: ways out of an interface. AF_XDP first, then a packet socket; raw IP for what has no Ethernet.
 //! - [`ring`], [`filter`]: the way in, with the kernel's filter.
 //! - [`open`]: the sockets, which take a privilege, apart from their use, which takes none.
 //! - [`sys`]: the unsafe parts.
@@ -13,31 +12,12 @@ pub mod ring;
 mod sys;
 pub mod transmit;
 pub mod xdp;
+mod xdp_ring;
 
-use std::io;
 use std::time::Duration;
 
 pub use open::{LinkSockets, OutletSockets};
-pub use raw::{Outlet, RawLink};
-
-/// Where frames leave and answers come in.
-pub trait Link {
-    /// Sends frames by the outlet of that number, from the frame `from` on; how many went. None is no error: the way out
-    /// is full for now.
-    ///
-    /// # Errors
-    /// The interface is down or gone.
-    fn send(&mut self, outlet: usize, frames: &Frames, from: usize) -> io::Result<usize>;
-
-    /// Gives what has arrived to `sink`; how many packets.
-    fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) -> usize;
-
-    /// Until something arrives, at most so long.
-    fn wait(&mut self, longest: Duration);
-
-    /// What was lost on this machine, since the beginning.
-    fn drops(&mut self) -> Drops;
-}
+pub use raw::Outlet;
 
 /// A packet that came in, from its network header on.
 #[derive(Clone, Copy, Debug)]

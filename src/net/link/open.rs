@@ -24,8 +24,8 @@ pub enum OutletKind {
 #[derive(Debug)]
 pub enum OutletSockets {
     Ethernet {
-        /// `None` when AF_XDP is not wanted, or not to be had in this kernel.
-        xdp: Option<OwnedFd>,
+        /// One for each lane; none when AF_XDP is not wanted, or not to be had in this kernel.
+        xdp: Vec<OwnedFd>,
         frames: OwnedFd,
     },
     Packets {
@@ -42,29 +42,30 @@ pub struct LinkSockets {
 }
 
 impl LinkSockets {
-    /// Opens them in the calling thread's network namespace.
+    /// Opens them in the calling thread's network namespace, for so many lanes.
     ///
     /// # Errors
     /// Without CAP_NET_RAW (EPERM).
-    pub fn open(kinds: &[OutletKind], device: Option<&str>) -> io::Result<Self> {
+    pub fn open(kinds: &[OutletKind], device: Option<&str>, lanes: usize) -> io::Result<Self> {
         let receiver = packet_socket(SocketType::DGRAM)?;
-        let outlets = kinds.iter().map(|kind| OutletSockets::open(*kind, device)).collect::<io::Result<_>>()?;
+        let outlets = kinds.iter().map(|kind| OutletSockets::open(*kind, device, lanes)).collect::<io::Result<_>>()?;
         Ok(Self { receiver, outlets })
     }
 }
 
 impl OutletSockets {
-    fn open(kind: OutletKind, device: Option<&str>) -> io::Result<Self> {
+    fn open(kind: OutletKind, device: Option<&str>, lanes: usize) -> io::Result<Self> {
         Ok(match kind {
             OutletKind::Packets => {
                 let (ipv4, ipv6) = ip_sockets(device)?;
                 Self::Packets { ipv4, ipv6 }
             }
-            OutletKind::Frames => Self::Ethernet { xdp: None, frames: frame_socket()? },
+            OutletKind::Frames => Self::Ethernet { xdp: Vec::new(), frames: frame_socket()? },
             OutletKind::Xdp => {
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 // A kernel without AF_XDP is no reason to stop.
-                let xdp = socket_with(AddressFamily::XDP, SocketType::RAW, flags, None).ok();
+                let open = |_| socket_with(AddressFamily::XDP, SocketType::RAW, flags, None);
+                let xdp = (0..lanes).map_while(|lane| open(lane).ok()).collect();
                 Self::Ethernet { xdp, frames: frame_socket()? }
             }
         })

@@ -1,16 +1,11 @@
-//! The real link: outlets that frames leave by, and one ring that hears all interfaces.
+//! The ways out of an interface as one type.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
+use super::Frames;
 use super::open::OutletSockets;
-use super::ring::Receiver;
 use super::transmit::{Discipline, IpTransmit, PacketTransmit};
 use super::xdp::XdpTransmit;
-use super::{Drops, Frames, Link, Packet};
 
 /// A way out.
 #[derive(Debug)]
@@ -21,25 +16,30 @@ pub enum Outlet {
 }
 
 impl Outlet {
-    /// Takes sockets into use for the interface `index`. AF_XDP that does not work there is given up for a packet socket;
-    /// the second value is why.
+    /// Takes sockets into use for the interface `index`: one way out for each of so many threads. AF_XDP that does not work
+    /// there is given up for a packet socket; the second value is why.
     ///
     /// # Errors
     /// The interface is gone.
-    pub fn new(sockets: OutletSockets, index: u32) -> io::Result<(Self, Option<io::Error>)> {
+    pub fn lanes(sockets: OutletSockets, index: u32, lanes: usize) -> io::Result<(Vec<Self>, Option<io::Error>)> {
         match sockets {
-            OutletSockets::Packets { ipv4, ipv6 } => Ok((Self::Packets(IpTransmit::new(ipv4, ipv6)), None)),
-            OutletSockets::Ethernet { xdp: None, frames } => {
-                let transmit = PacketTransmit::new(frames, index, Discipline::Keep)?;
-                Ok((Self::Frames(transmit), None))
+            OutletSockets::Packets { ipv4, ipv6 } => {
+                let transmit = IpTransmit::new(ipv4, ipv6);
+                Ok(((0..lanes).map(|_| Self::Packets(transmit.clone())).collect(), None))
             }
-            OutletSockets::Ethernet { xdp: Some(xdp), frames } => match XdpTransmit::new(xdp, index) {
-                Ok(transmit) => Ok((Self::Xdp(Box::new(transmit)), None)),
-                Err(error) => {
-                    let transmit = PacketTransmit::new(frames, index, Discipline::PassBy)?;
-                    Ok((Self::Frames(transmit), Some(error)))
+            OutletSockets::Ethernet { xdp, frames } => {
+                let wanted = !xdp.is_empty();
+                let (mut ways, why): (Vec<Self>, _) = match XdpTransmit::lanes(xdp, index) {
+                    Ok(ways) => (ways.into_iter().map(|lane| Self::Xdp(Box::new(lane))).collect(), None),
+                    Err(error) => (Vec::new(), Some(error)),
+                };
+                if ways.len() < lanes {
+                    let discipline = if wanted { Discipline::PassBy } else { Discipline::Keep };
+                    let transmit = PacketTransmit::new(frames, index, discipline)?;
+                    ways.resize_with(lanes, || Self::Frames(transmit.clone()));
                 }
-            },
+                Ok((ways, why))
+            }
         }
     }
 
@@ -63,39 +63,4 @@ impl Outlet {
             Self::Packets(transmit) => transmit.send(frames, from),
         }
     }
-}
-
-/// Outlets and the ring.
-#[derive(Debug)]
-pub struct RawLink {
-    pub outlets: Vec<Outlet>,
-    pub receiver: Receiver,
-}
-
-impl Link for RawLink {
-    fn send(&mut self, outlet: usize, frames: &Frames, from: usize) -> io::Result<usize> {
-        self.outlets[outlet].send(frames, from)
-    }
-
-    fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) -> usize {
-        self.receiver.receive(sink)
-    }
-
-    fn wait(&mut self, longest: Duration) {
-        wait_for(&[self.receiver.socket().as_fd()], longest);
-    }
-
-    fn drops(&mut self) -> Drops {
-        self.receiver.drops()
-    }
-}
-
-/// Until one of them is readable, at most so long.
-pub fn wait_for(sockets: &[BorrowedFd<'_>], longest: Duration) {
-    let mut events: Vec<PollFd<'_>> =
-        sockets.iter().map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN)).collect();
-    let longest = longest.min(Duration::from_secs(1));
-    let timeout = Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: i64::from(longest.subsec_nanos()) };
-    // An interrupted wait is as good as one that is over.
-    let _ = poll(&mut events, Some(&timeout));
 }

@@ -2,10 +2,11 @@
 //! buffer a call, and with the kernel's own count of what found no room.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketType;
 use socket2::{Domain, Protocol, Socket};
 
@@ -115,8 +116,12 @@ impl Receiver {
         self.drops
     }
 
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// Until something has arrived, at most so long.
+    pub fn wait(&self, longest: Duration) {
+        let longest = longest.min(Duration::from_secs(1));
+        let timeout = Timespec { tv_sec: longest.as_secs().cast_signed(), tv_nsec: i64::from(longest.subsec_nanos()) };
+        // An interrupted wait is as good as one that is over.
+        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout));
     }
 }
 

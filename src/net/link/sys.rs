@@ -6,22 +6,40 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use socket2::SockAddr;
 
-/// Memory that the kernel reads and writes too: a ring of a socket, or the frames of one. It goes with the value.
+/// Memory that the kernel reads and writes too: a ring of a socket, or the frames of one. It goes with the value, or with
+/// the last of its parts.
 #[derive(Debug)]
 pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    whole: Arc<Whole>,
     _bytes: PhantomData<u8>,
 }
 
-// SAFETY: the memory belongs to the value alone, on whichever thread that is; nothing in it is bound to a thread.
+// SAFETY: the memory belongs to the value alone, on whichever thread that is; nothing in it is bound to a thread. Parts of
+// one mapping do not overlap.
 #[expect(unsafe_code, reason = "the pointer is an owned mapping")]
 unsafe impl Send for Mapping {}
+
+/// What is given back to the kernel in the end.
+#[derive(Debug)]
+struct Whole {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the pointer is only used to unmap, once, when nobody has a part any more.
+#[expect(unsafe_code, reason = "the pointer is an owned mapping")]
+unsafe impl Send for Whole {}
+// SAFETY: as above; there is nothing to be done with a reference.
+#[expect(unsafe_code, reason = "the pointer is an owned mapping")]
+unsafe impl Sync for Whole {}
 
 impl Mapping {
     /// `len` bytes of a socket's memory at `offset` of its file (packet_mmap.rst, af_xdp.rst of the kernel).
@@ -44,7 +62,24 @@ impl Mapping {
 
     fn new(start: *mut std::ffi::c_void, len: usize) -> io::Result<Self> {
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len, _bytes: PhantomData })
+        Ok(Self { start, len, whole: Arc::new(Whole { start, len }), _bytes: PhantomData })
+    }
+
+    /// Consecutive parts of `len` bytes each; what is left at the end is nobody's.
+    ///
+    /// # Panics
+    /// When it has no so many bytes.
+    #[expect(unsafe_code, reason = "pointers into an owned mapping")]
+    pub fn into_parts(self, parts: usize, len: usize) -> Vec<Self> {
+        assert!(parts.checked_mul(len).is_some_and(|all| all <= self.len), "{parts} x {len} of {} bytes", self.len);
+        let part = |number| Self {
+            // SAFETY: inside the mapping (checked). No two parts overlap, and the value that they come from is gone.
+            start: unsafe { self.start.add(number * len) },
+            len,
+            whole: Arc::clone(&self.whole),
+            _bytes: PhantomData,
+        };
+        (0..parts).map(part).collect()
     }
 
     /// For the kernel, which is told where frames lie.
@@ -63,10 +98,9 @@ impl Mapping {
     #[expect(unsafe_code, reason = "memory that the kernel shares")]
     pub fn counter(&self, offset: usize) -> &AtomicU32 {
         self.check(offset, 4);
-        assert!(offset.is_multiple_of(4), "a counter at {offset}");
-        // SAFETY: the four bytes are inside the mapping (checked) and aligned, because mappings begin at a page boundary
-        // (checked); they live as long as the value that the reference borrows; this program touches such places by
-        // atomics only.
+        assert!((self.start.addr().get() + offset).is_multiple_of(4), "a counter at {offset}");
+        // SAFETY: the four bytes are inside the mapping (checked) and aligned (checked: a part may begin anywhere); they
+        // live as long as the value that the reference borrows; this program touches such places by atomics only.
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
     }
 
@@ -105,10 +139,10 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for Whole {
     #[expect(unsafe_code, reason = "munmap")]
     fn drop(&mut self) {
-        // SAFETY: the whole of a mapping that this value made; what it lent out has ended with the borrow.
+        // SAFETY: the whole of a mapping whose parts are all gone; what they lent out has ended with the borrows.
         // A refusal leaves it to the end of the process.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
@@ -205,6 +239,26 @@ mod tests {
         memory.counter(8).store(7, std::sync::atomic::Ordering::Release);
         assert_eq!((memory.read_u32(8), memory.len()), (7, 8192));
         assert!(memory.address().is_multiple_of(4096));
+    }
+
+    #[test]
+    fn parts_lie_one_behind_the_other_and_outlive_the_whole() {
+        let memory = Mapping::anonymous(8192).unwrap();
+        memory.write(4000, &[7; 200]);
+        let start = memory.address();
+        let mut parts = memory.into_parts(2, 4096);
+        let second = parts.pop().unwrap();
+        drop(parts);
+        assert_eq!((second.address() - start, second.len()), (4096, 4096));
+        let mut bytes = [0; 105];
+        second.read(0, &mut bytes);
+        assert_eq!((bytes[103], bytes[104]), (7, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "2 x 4097 of 8192 bytes")]
+    fn there_is_no_more_than_the_whole() {
+        Mapping::anonymous(8192).unwrap().into_parts(2, 4097);
     }
 
     #[test]

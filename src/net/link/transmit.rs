@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -11,10 +12,10 @@ use super::Frames;
 use super::ring::packet_socket;
 use super::sys::{Message, SOL_PACKET, packet_address, send_many, set_option};
 
-/// Frames by a packet socket that is bound to an interface.
-#[derive(Debug)]
+/// Frames by a packet socket that is bound to an interface. A clone sends by the same socket.
+#[derive(Clone, Debug)]
 pub struct PacketTransmit {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
 }
 
 impl PacketTransmit {
@@ -30,7 +31,7 @@ impl PacketTransmit {
         let _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER);
         // Protocol 0: nothing is received.
         SockRef::from(&socket).bind(&packet_address(index, 0)?)?;
-        Ok(Self { socket })
+        Ok(Self { socket: Arc::new(socket) })
     }
 
     /// Sends frames from `from` on; how many went.
@@ -52,16 +53,16 @@ pub enum Discipline {
     PassBy,
 }
 
-/// Whole IP packets, routed by the kernel.
-#[derive(Debug)]
+/// Whole IP packets, routed by the kernel. A clone sends by the same sockets.
+#[derive(Clone, Debug)]
 pub struct IpTransmit {
-    ipv4: Option<OwnedFd>,
-    ipv6: Option<OwnedFd>,
+    ipv4: Option<Arc<OwnedFd>>,
+    ipv6: Option<Arc<OwnedFd>>,
 }
 
 impl IpTransmit {
-    pub const fn new(ipv4: Option<OwnedFd>, ipv6: Option<OwnedFd>) -> Self {
-        Self { ipv4, ipv6 }
+    pub fn new(ipv4: Option<OwnedFd>, ipv6: Option<OwnedFd>) -> Self {
+        Self { ipv4: ipv4.map(Arc::new), ipv6: ipv6.map(Arc::new) }
     }
 
     /// Sends packets from `from` on; how many went.

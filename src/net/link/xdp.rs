@@ -1,10 +1,14 @@
 //! Transmit through AF_XDP in copy mode, without any program (af_xdp.rst of the kernel): frames are written to memory
 //! that the kernel shares and leave in batches of one system call. They pass by this machine's queueing discipline, its
 //! egress rules and its captures.
+//!
+//! Several threads send by one queue: each has a socket with a ring and frames of its own. The memory, and with it the ring
+//! by which the kernel gives frames back, is one (`XDP_SHARED_UMEM`); many interfaces have no second queue.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -14,37 +18,53 @@ use rustix::net::sockopt::{
     xdp_mmap_offsets,
 };
 use rustix::net::xdp::{
-    SocketAddrXdp, SocketAddrXdpFlags, XDP_PGOFF_TX_RING, XDP_UMEM_PGOFF_COMPLETION_RING, XdpRingFlags, XdpRingOffset,
+    SocketAddrXdp, SocketAddrXdpFlags, SocketAddrXdpWithSharedUmem, XDP_PGOFF_TX_RING, XDP_UMEM_PGOFF_COMPLETION_RING,
     XdpUmemReg, XdpUmemRegFlags,
 };
 use rustix::net::{SendFlags, bind, send};
 
 use super::sys::{Mapping, SOL_XDP, set_option};
+use super::xdp_ring::Ring;
 use super::{Frames, SLOT};
 
-/// A socket with its rings and frames.
+/// A socket with its ring and frames.
 #[derive(Debug)]
 pub struct XdpTransmit {
     socket: OwnedFd,
     frames: Mapping,
+    /// Where they begin in the shared memory.
+    base: usize,
     transmit: Ring,
-    completion: Ring,
+    lane: usize,
     /// Slots that no frame is in.
     free: Vec<u32>,
+    completion: Arc<Mutex<Completion>>,
+}
+
+/// Frames that have left, of all lanes.
+#[derive(Debug)]
+struct Completion {
+    ring: Ring,
+    /// Slots that each lane may take back.
+    free: Vec<Vec<u32>>,
 }
 
 impl XdpTransmit {
-    /// Takes `socket` (of the family AF_XDP) into use for the interface `index`, at the first queue that nobody holds.
+    /// Takes `sockets` (of the family AF_XDP) into use for the interface `index`, at the first queue that nobody holds: a
+    /// lane for each, or for fewer if the kernel lets not all of them share the queue.
     ///
     /// # Errors
     /// An interface that takes no such frames or is down; no memory that may be locked; queues that stay busy.
-    pub fn new(socket: OwnedFd, index: u32) -> io::Result<Self> {
-        let frames = Mapping::anonymous(SLOTS as usize * SLOT)?;
+    pub fn lanes(sockets: Vec<OwnedFd>, index: u32) -> io::Result<Vec<Self>> {
+        let count = sockets.len();
+        let mut sockets = sockets.into_iter();
+        let Some(first) = sockets.next() else { return Ok(Vec::new()) };
+        let memory = Mapping::anonymous(count * LANE)?;
         set_xdp_umem_reg(
-            &socket,
+            &first,
             XdpUmemReg {
-                addr: frames.address(),
-                len: frames.len() as u64,
+                addr: memory.address(),
+                len: memory.len() as u64,
                 chunk_size: CHUNK,
                 headroom: 0,
                 flags: XdpUmemRegFlags::empty(),
@@ -52,16 +72,40 @@ impl XdpTransmit {
             },
         )?;
         // Nothing is received here, but no memory is taken without a ring to fill.
-        set_xdp_umem_fill_ring_size(&socket, 1)?;
-        set_xdp_umem_completion_ring_size(&socket, SLOTS)?;
-        set_xdp_tx_ring_size(&socket, SLOTS)?;
-        // Kernels before 6.17 know no such option and take 32 frames a call.
-        let _ = set_option(socket.as_fd(), SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &[PER_CALL]);
-        let offsets = xdp_mmap_offsets(&socket)?;
-        let transmit = Ring::new(socket.as_fd(), offsets.tx, 16, XDP_PGOFF_TX_RING)?;
-        let completion = Ring::new(socket.as_fd(), offsets.cr, 8, XDP_UMEM_PGOFF_COMPLETION_RING)?;
-        bind_somewhere(socket.as_fd(), index)?;
-        Ok(Self { socket, frames, transmit, completion, free: (0..SLOTS).collect() })
+        set_xdp_umem_fill_ring_size(&first, 1)?;
+        let all = (SLOTS * count as u32).next_power_of_two();
+        set_xdp_umem_completion_ring_size(&first, all)?;
+        let mut transmit = vec![transmit_ring(first.as_fd())?];
+        let offsets = xdp_mmap_offsets(&first)?.cr;
+        let ring = Ring::new(first.as_fd(), offsets, all, 8, XDP_UMEM_PGOFF_COMPLETION_RING)?;
+        let queue = bind_somewhere(first.as_fd(), index)?;
+        let mut bound = vec![first];
+        for socket in sockets {
+            let Ok(ring) = transmit_ring(socket.as_fd()) else { break };
+            let flags = SocketAddrXdpFlags::XDP_SHARED_UMEM;
+            let address = SocketAddrXdpWithSharedUmem {
+                addr: SocketAddrXdp::new(flags, index, queue),
+                shared_umem_fd: bound[0].as_fd(),
+            };
+            if bind(&socket, &address).is_err() {
+                break;
+            }
+            transmit.push(ring);
+            bound.push(socket);
+        }
+        let completion = Arc::new(Mutex::new(Completion { ring, free: vec![Vec::new(); count] }));
+        let parts = memory.into_parts(count, LANE);
+        let lanes = bound.into_iter().zip(transmit).zip(parts).enumerate();
+        let lane = |(lane, ((socket, transmit), frames))| Self {
+            socket,
+            frames,
+            base: lane * LANE,
+            transmit,
+            lane,
+            free: (0..SLOTS).collect(),
+            completion: Arc::clone(&completion),
+        };
+        Ok(lanes.map(lane).collect())
     }
 
     /// Hands over frames from `from` on; how many went. Fewer when the kernel has not done with earlier ones.
@@ -81,7 +125,7 @@ impl XdpTransmit {
             self.frames.write(place, frame);
             // struct xdp_desc of linux/if_xdp.h: where, how long, options.
             let mut description = [0; 16];
-            description[..8].copy_from_slice(&(place as u64).to_ne_bytes());
+            description[..8].copy_from_slice(&((self.base + place) as u64).to_ne_bytes());
             description[8..12].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
             self.transmit.write(producer, &description);
             producer = producer.wrapping_add(1);
@@ -128,62 +172,43 @@ impl XdpTransmit {
 
     /// Takes back the slots of frames that have left.
     fn reclaim(&mut self) {
-        let mut consumer = self.completion.consumer().load(Ordering::Relaxed);
-        let producer = self.completion.producer().load(Ordering::Acquire);
+        // Nothing in there is left half-done by a panic.
+        let mut completion = self.completion.lock().unwrap_or_else(PoisonError::into_inner);
+        completion.read();
+        self.free.append(&mut completion.free[self.lane]);
+    }
+}
+
+impl Completion {
+    /// Reads what the kernel gives back, whosever it is.
+    fn read(&mut self) {
+        let mut consumer = self.ring.consumer().load(Ordering::Relaxed);
+        let producer = self.ring.producer().load(Ordering::Acquire);
         while consumer != producer {
             let mut place = [0; 8];
-            self.completion.read(consumer, &mut place);
+            self.ring.read(consumer, &mut place);
             // The kernel gives back what it was given, which is below the size of the memory.
-            self.free.push((u64::from_ne_bytes(place) as usize / SLOT) as u32 % SLOTS);
+            let place = u64::from_ne_bytes(place) as usize;
+            if let Some(free) = self.free.get_mut(place / LANE) {
+                free.push((place % LANE / SLOT) as u32);
+            }
             consumer = consumer.wrapping_add(1);
         }
-        self.completion.consumer().store(consumer, Ordering::Release);
+        self.ring.consumer().store(consumer, Ordering::Release);
     }
 }
 
-/// One of the rings: a power of two of entries, and two counters that only grow.
-#[derive(Debug)]
-struct Ring {
-    memory: Mapping,
-    offsets: XdpRingOffset,
-    entry: usize,
+/// The ring of a lane.
+fn transmit_ring(socket: BorrowedFd<'_>) -> io::Result<Ring> {
+    set_xdp_tx_ring_size(socket, SLOTS)?;
+    // Kernels before 6.17 know no such option and take 32 frames a call.
+    let _ = set_option(socket, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &[PER_CALL]);
+    Ring::new(socket, xdp_mmap_offsets(socket)?.tx, SLOTS, 16, XDP_PGOFF_TX_RING)
 }
 
-impl Ring {
-    fn new(socket: BorrowedFd<'_>, offsets: XdpRingOffset, entry: usize, page: u64) -> io::Result<Self> {
-        let size = offsets.desc as usize + SLOTS as usize * entry;
-        Ok(Self { memory: Mapping::of(socket, size, page)?, offsets, entry })
-    }
-
-    fn producer(&self) -> &std::sync::atomic::AtomicU32 {
-        self.memory.counter(self.offsets.producer as usize)
-    }
-
-    fn consumer(&self) -> &std::sync::atomic::AtomicU32 {
-        self.memory.counter(self.offsets.consumer as usize)
-    }
-
-    fn wants_wakeup(&self) -> bool {
-        let flags = self.offsets.flags.map(|flags| self.memory.counter(flags as usize).load(Ordering::Relaxed));
-        // Kernels without the flag (before 5.4) always want to be called.
-        flags.is_none_or(|flags| flags & XdpRingFlags::XDP_RING_NEED_WAKEUP.bits() != 0)
-    }
-
-    fn write(&self, counter: u32, entry: &[u8]) {
-        self.memory.write(self.place(counter), entry);
-    }
-
-    fn read(&self, counter: u32, entry: &mut [u8]) {
-        self.memory.read(self.place(counter), entry);
-    }
-
-    fn place(&self, counter: u32) -> usize {
-        self.offsets.desc as usize + (counter & (SLOTS - 1)) as usize * self.entry
-    }
-}
-
-/// A queue stays taken for some 30 ms after its last holder has closed it: ask again, then for the next.
-fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+/// Binds to the first free queue, whose number it returns. A queue stays taken for some 30 ms after its last holder has
+/// closed it: ask again, then for the next.
+fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<u32> {
     let flags = SocketAddrXdpFlags::XDP_COPY | SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
     let mut last = Errno::BUSY;
     for attempt in 0..ATTEMPTS {
@@ -192,7 +217,7 @@ fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
         }
         for queue in 0..QUEUES {
             match bind(socket, &SocketAddrXdp::new(flags, index, queue)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(queue),
                 Err(Errno::BUSY) => last = Errno::BUSY,
                 // The interface has no such queue: begin again with the first.
                 Err(Errno::INVAL) if queue > 0 => break,
@@ -203,8 +228,11 @@ fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     Err(last.into())
 }
 
-/// Frames under way at once. With [`SLOT`] bytes each they fit a second-level cache, and any limit of locked memory.
+/// Frames of a lane under way at once. With [`SLOT`] bytes each they fit a second-level cache, and any limit of locked
+/// memory.
 const SLOTS: u32 = 2048;
+/// Bytes of a lane.
+const LANE: usize = SLOTS as usize * SLOT;
 /// The smallest that the kernel takes; several slots share one, since only their bounds are looked at.
 const CHUNK: u32 = 2048;
 /// Of linux/if_xdp.h since 6.17: frames that one call sends.

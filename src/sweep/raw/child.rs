@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::driver::Driver;
 use super::exits::Outlet as OutletJob;
+use super::link::RawLink;
 use super::messages::{Descriptors, Done, Event, Job, SpaceJob};
 use super::sender::Sender;
 use crate::model::ProbeSpace;
@@ -61,12 +62,12 @@ fn sweep(
 ) -> Result<Option<SweepResult>, ChildError> {
     give_up_capabilities()?;
     let job = take_job(stream)?;
-    let (receiver, outlets, transmit) = take_sockets(stream, &job)?;
+    let (receiver, lanes, transmit) = take_sockets(stream, &job)?;
     let space = space_of(&job.space).map_err(ChildError::Space)?;
-    // The last thread: none can be started later.
-    let sender = Sender::start(outlets).map_err(failed("a thread"))?;
+    // The last threads: none can be started later.
+    let sender = Sender::start(lanes).map_err(failed("a thread"))?;
     give_up_calls()?;
-    let mut driver = Driver::new(stream, receiver, sender, &job);
+    let mut driver = Driver::new(stream, RawLink { receiver, sender }, &job);
     driver.find_routers(&job.known);
     let machine = Machine::new(space.as_ref(), settings(&job), Instant::now());
     Ok(driver.run(machine).map(|mut result| {
@@ -84,20 +85,20 @@ fn take_job(mut stream: &UnixStream) -> Result<Job, ChildError> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// The sockets in use, and how the ways out are called.
-fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Outlet>, String), ChildError> {
+/// The sockets in use, the ways out of each lane, and how they are called.
+fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Vec<Outlet>>, String), ChildError> {
     let count = 1 + job.descriptors.iter().map(|outlet| outlet.count()).sum::<usize>();
     let mut descriptors = receive_descriptors(stream, count).map_err(failed("the sockets"))?.into_iter();
     let mut next = || -> Result<OwnedFd, ChildError> {
         descriptors.next().ok_or_else(|| failed("the sockets")(io::ErrorKind::UnexpectedEof.into()))
     };
     let receiver = Receiver::new(next()?, &job.source_ports).map_err(failed("the receiving ring"))?;
-    let mut outlets = Vec::new();
+    let mut lanes: Vec<Vec<Outlet>> = (0..job.lanes).map(|_| Vec::new()).collect();
     let mut names: Vec<&str> = Vec::new();
     for (outlet, descriptors) in job.exits.outlets.iter().zip(&job.descriptors) {
         let sockets = match *descriptors {
             Descriptors::Frames { xdp } => {
-                let xdp = if xdp { Some(next()?) } else { None };
+                let xdp = (0..xdp).map(|_| next()).collect::<Result<_, _>>()?;
                 OutletSockets::Ethernet { xdp, frames: next()? }
             }
             Descriptors::Packets { ipv4, ipv6 } => OutletSockets::Packets {
@@ -109,16 +110,18 @@ fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Outlet>
             OutletJob::Ethernet { interface, .. } => *interface,
             OutletJob::Packets => 0,
         };
-        let (outlet, without_xdp) = Outlet::new(sockets, index).map_err(failed("a way out"))?;
-        if job.xdp_only && matches!(outlet, Outlet::Frames(_)) {
-            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+        let (ways, without_xdp) = Outlet::lanes(sockets, index, job.lanes).map_err(failed("a way out"))?;
+        for (way, lane) in ways.into_iter().zip(&mut lanes) {
+            if job.xdp_only && matches!(way, Outlet::Frames(_)) {
+                return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+            }
+            if !names.contains(&way.name()) {
+                names.push(way.name());
+            }
+            lane.push(way);
         }
-        if !names.contains(&outlet.name()) {
-            names.push(outlet.name());
-        }
-        outlets.push(outlet);
     }
-    Ok((receiver, outlets, names.join(",")))
+    Ok((receiver, lanes, names.join(",")))
 }
 
 fn settings(job: &Job) -> SynSettings {

@@ -1,4 +1,4 @@
-//! Carries between the machine, the way in, the thread that transmits, and the process that waits for results.
+//! Carries between the machine, the link, and the process that waits for results.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
 use std::collections::BTreeMap;
@@ -11,22 +11,19 @@ use rustix::net::{RecvFlags, recv};
 
 use super::child::tell;
 use super::dress::Dress;
+use super::link::{Link, Load};
 use super::messages::{Event, Job, STOP, Seen};
-use super::sender::{Load, Sender};
 use super::translated::Translated;
 use crate::net::link::Packet;
-use crate::net::link::raw::wait_for;
-use crate::net::link::ring::Receiver;
 use crate::sweep::SweepResult;
 use crate::sweep::syn::{Batch, Losses, Machine, Next, Question, Unsent};
 use crate::wire::{Mac, NeighbourAnswer, Reply};
 
 /// All that is outside of the machine.
 #[derive(Debug)]
-pub struct Driver<'a> {
+pub struct Driver<'a, L> {
     stream: &'a UnixStream,
-    receiver: Receiver,
-    sender: Sender,
+    link: L,
     dress: Dress,
     translated: Translated,
     /// One for each outlet, filled from a batch.
@@ -50,20 +47,11 @@ enum Heard {
     Reply(Reply),
 }
 
-impl<'a> Driver<'a> {
-    pub fn new(stream: &'a UnixStream, receiver: Receiver, sender: Sender, job: &Job) -> Self {
+impl<'a, L: Link> Driver<'a, L> {
+    pub fn new(stream: &'a UnixStream, link: L, job: &Job) -> Self {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self {
-            stream,
-            receiver,
-            sender,
-            dress,
-            translated: Translated::default(),
-            loads,
-            dropped: 0,
-            macs: BTreeMap::new(),
-        }
+        Self { stream, link, dress, translated: Translated::default(), loads, dropped: 0, macs: BTreeMap::new() }
     }
 
     /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
@@ -77,9 +65,9 @@ impl<'a> Driver<'a> {
             self.hand_over();
             let until = Instant::now() + ROUTER_WAIT;
             while !self.dress.missing_routers().is_empty() && Instant::now() < until {
-                wait_for(&[self.receiver.socket()], Duration::from_millis(5));
+                self.link.wait(Duration::from_millis(5));
                 let dress = &mut self.dress;
-                self.receiver.receive(&mut |packet| {
+                self.link.receive(&mut |packet| {
                     if let Some(Heard::Neighbour(answer)) = heard(packet) {
                         dress.found_router(answer.address, answer.mac);
                     }
@@ -120,7 +108,7 @@ impl<'a> Driver<'a> {
                 Next::Send => {}
                 Next::Wait(until) => {
                     let longest = until.saturating_duration_since(Instant::now()).min(LOOK);
-                    wait_for(&[self.receiver.socket()], longest);
+                    self.link.wait(longest);
                 }
                 Next::Done => break false,
             }
@@ -136,7 +124,7 @@ impl<'a> Driver<'a> {
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
-        self.receiver.receive(&mut |packet| {
+        self.link.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
             let at = now.checked_sub(age).unwrap_or(now);
@@ -159,7 +147,7 @@ impl<'a> Driver<'a> {
 
     /// Tells the machine what did not leave.
     fn settle(&mut self, machine: &mut Machine<'_>) {
-        self.sender.collect(&mut |failure| {
+        self.link.collect(&mut |failure| {
             if let Some(probe) = &failure.probe {
                 machine.on_unsent(probe, failure.why);
             }
@@ -167,7 +155,7 @@ impl<'a> Driver<'a> {
     }
 
     fn count_losses(&mut self, machine: &mut Machine<'_>, now: Instant) {
-        let dropped = self.receiver.drops().dropped;
+        let dropped = self.link.drops().dropped;
         let receive_drops = dropped - self.dropped;
         self.dropped = dropped;
         machine.on_losses(now, Losses { receive_drops, send_failures: 0 });
@@ -187,7 +175,7 @@ impl<'a> Driver<'a> {
     fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
         self.dress_questions(&batch.questions);
         for probe in &batch.probes {
-            let Some(load) = load_of(&mut self.loads, &mut self.sender, self.dress.outlet(probe.source)) else {
+            let Some(load) = load_of(&mut self.loads, &mut self.link, self.dress.outlet(probe.source)) else {
                 continue;
             };
             let mut length = None;
@@ -211,7 +199,7 @@ impl<'a> Driver<'a> {
 
     fn dress_questions(&mut self, questions: &[Question]) {
         for question in questions {
-            let Some(load) = load_of(&mut self.loads, &mut self.sender, self.dress.outlet(question.source)) else {
+            let Some(load) = load_of(&mut self.loads, &mut self.link, self.dress.outlet(question.source)) else {
                 continue;
             };
             let mut length = None;
@@ -225,15 +213,15 @@ impl<'a> Driver<'a> {
 
     fn hand_over(&mut self) {
         for load in self.loads.iter_mut().filter_map(Option::take) {
-            self.sender.send(load);
+            self.link.send(load);
         }
     }
 }
 
 /// The load that is being filled for an outlet.
-fn load_of<'l>(loads: &'l mut [Option<Load>], sender: &mut Sender, outlet: Option<usize>) -> Option<&'l mut Load> {
+fn load_of<'l>(loads: &'l mut [Option<Load>], link: &mut impl Link, outlet: Option<usize>) -> Option<&'l mut Load> {
     let outlet = outlet?;
-    Some(loads.get_mut(outlet)?.get_or_insert_with(|| sender.load(outlet)))
+    Some(loads.get_mut(outlet)?.get_or_insert_with(|| link.load(outlet)))
 }
 
 /// What a packet is to a sweep.

@@ -16,8 +16,10 @@ use crate::sweep::{Progress, SweepResult};
 pub struct Job {
     pub space: SpaceJob,
     pub exits: Exits,
-    /// For each outlet: whether a descriptor of AF_XDP comes, and for packets which families.
+    /// For each outlet: how many descriptors of AF_XDP come, and for packets which families.
     pub descriptors: Vec<Descriptors>,
+    /// Threads that send.
+    pub lanes: usize,
     pub source_ports: Vec<u16>,
     pub own: Vec<IpAddr>,
     pub key: [u8; 16],
@@ -45,14 +47,14 @@ pub struct SpaceJob {
 /// Which descriptors an outlet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Descriptors {
-    Frames { xdp: bool },
+    Frames { xdp: usize },
     Packets { ipv4: bool, ipv6: bool },
 }
 
 impl Descriptors {
     pub fn count(self) -> usize {
         match self {
-            Self::Frames { xdp } => 1 + usize::from(xdp),
+            Self::Frames { xdp } => 1 + xdp,
             Self::Packets { ipv4, ipv6 } => usize::from(ipv4) + usize::from(ipv6),
         }
     }

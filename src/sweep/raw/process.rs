@@ -1,9 +1,8 @@
 //! The process that was called: opens what the sweep needs, starts the sweeping process, and collects what it finds.
 #![expect(clippy::disallowed_methods, reason = "a driver: starts a process and waits for it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -11,21 +10,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::mpsc;
 
-use super::exits::{Exits, Outlet, nobodys};
-use super::messages::{Descriptors, Event, Job, STOP, SpaceJob};
+use super::messages::{Event, STOP, SpaceJob};
+use super::prepare::{Prepared, prepare};
 use crate::model::report::{Gap, Sweep};
 use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
-use crate::net::addresses::known_neighbours;
 use crate::net::handover::send_descriptors;
-use crate::net::interface::interfaces;
-use crate::net::link::open::OutletKind;
-use crate::net::link::{LinkSockets, OutletSockets};
 use crate::net::pressure::Pressure;
 use crate::net::source_ports::SourcePorts;
-use crate::net::ways::ways_to;
 use crate::net::{NetlinkError, OwnAddress};
 use crate::sweep::tally::Tally;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
@@ -94,98 +87,6 @@ pub fn sweep(
     };
     result.gaps.extend(pressure_gaps(before, collected.fullest, Pressure::now()));
     Ok(result)
-}
-
-/// The job with its descriptors.
-struct Prepared {
-    job: Job,
-    descriptors: Vec<OwnedFd>,
-}
-
-fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Result<Prepared, RawError> {
-    let interfaces = interfaces()?;
-    let device = settings.device.as_deref();
-    let index = device.and_then(|name| interfaces.iter().find(|one| one.name == name)).map(|one| one.index);
-    let pieces = ways_to(space.ranges.iter().copied(), &interfaces, index)?;
-    if space.shard.is_empty() {
-        // Broadcast addresses are no hosts'. Shards keep them: on other machines they may be some.
-        space.ranges = without(&space.ranges, &nobodys(&pieces).collect::<Vec<_>>());
-    }
-    let exits = Exits::new(&pieces, &interfaces);
-    let kinds: Vec<OutletKind> = exits
-        .outlets
-        .iter()
-        .map(|outlet| match (outlet, settings.transmit) {
-            (Outlet::Packets, _) => OutletKind::Packets,
-            (Outlet::Ethernet { .. }, Transmit::Kernel) => OutletKind::Frames,
-            (Outlet::Ethernet { .. }, Transmit::Best | Transmit::Xdp) => OutletKind::Xdp,
-        })
-        .collect();
-    let sockets = LinkSockets::open(&kinds, device).map_err(failed("raw sockets"))?;
-    let mut descriptors = vec![sockets.receiver];
-    let mut kept = Vec::new();
-    for outlet in sockets.outlets {
-        match outlet {
-            OutletSockets::Ethernet { xdp, frames } => {
-                kept.push(Descriptors::Frames { xdp: xdp.is_some() });
-                descriptors.extend(xdp);
-                descriptors.push(frames);
-            }
-            OutletSockets::Packets { ipv4, ipv6 } => {
-                kept.push(Descriptors::Packets { ipv4: ipv4.is_some(), ipv6: ipv6.is_some() });
-                descriptors.extend(ipv4.into_iter().chain(ipv6));
-            }
-        }
-    }
-    let routers: BTreeSet<IpAddr> = exits.exits.iter().filter_map(|exit| exit.router).collect();
-    let known = if routers.is_empty() { Vec::new() } else { known_neighbours()? };
-    let mut key = [0; 16];
-    // Sixteen bytes come whole once the kernel has any (getrandom(2)).
-    getrandom(&mut key[..], GetRandomFlags::empty()).map_err(|error| failed("random bytes")(error.into()))?;
-    let job = Job {
-        space,
-        exits,
-        descriptors: kept,
-        source_ports: ports.to_vec(),
-        own: settings.own.iter().map(|own| own.address).collect(),
-        key,
-        rate: settings.rate,
-        host_rate: settings.host_rate,
-        recall: settings.recall,
-        xdp_only: settings.transmit == Transmit::Xdp,
-        known: known.into_iter().filter(|(address, _)| routers.contains(address)).collect(),
-    };
-    Ok(Prepared { job, descriptors })
-}
-
-/// `ranges` without the addresses of `others`, which each lie wholly in one of them.
-fn without(ranges: &[(IpAddr, IpAddr)], others: &[(IpAddr, IpAddr)]) -> Vec<(IpAddr, IpAddr)> {
-    let next = |address: IpAddr, forward: bool| -> Option<IpAddr> {
-        match address {
-            IpAddr::V4(v4) if forward => v4.to_bits().checked_add(1).map(|bits| IpAddr::V4(bits.into())),
-            IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(|bits| IpAddr::V4(bits.into())),
-            IpAddr::V6(v6) if forward => v6.to_bits().checked_add(1).map(|bits| IpAddr::V6(bits.into())),
-            IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(|bits| IpAddr::V6(bits.into())),
-        }
-    };
-    let mut kept = Vec::new();
-    for &(first, last) in ranges {
-        let mut start = Some(first);
-        let mut inside: Vec<_> = others.iter().filter(|other| first <= other.0 && other.1 <= last).collect();
-        inside.sort();
-        for &&(from, to) in &inside {
-            if let (Some(begin), Some(end)) = (start, next(from, false))
-                && begin < from
-            {
-                kept.push((begin, end));
-            }
-            start = next(to, true);
-        }
-        if let Some(begin) = start.filter(|begin| *begin <= last) {
-            kept.push((begin, last));
-        }
-    }
-    kept
 }
 
 /// The sweeping process.
@@ -399,7 +300,7 @@ fn pressure_gaps(before: Pressure, fullest: Pressure, after: Pressure) -> Vec<Ga
     gaps
 }
 
-fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
+pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
     move |error| RawError::Io { what, error }
 }
 
@@ -417,23 +318,6 @@ const LONGEST_LINE: usize = 1 << 28;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_cut_out() {
-        let range = |first: &str, last: &str| -> (IpAddr, IpAddr) { (first.parse().unwrap(), last.parse().unwrap()) };
-        let ranges = [range("198.18.0.0", "198.18.0.255"), range("198.18.2.255", "198.18.2.255")];
-        let others = [
-            range("198.18.0.255", "198.18.0.255"),
-            range("198.18.0.0", "198.18.0.0"),
-            range("198.18.0.16", "198.18.0.31"),
-            range("198.18.2.255", "198.18.2.255"),
-        ];
-        let kept = [range("198.18.0.1", "198.18.0.15"), range("198.18.0.32", "198.18.0.254")];
-        assert_eq!(without(&ranges, &others), kept);
-        assert_eq!(without(&ranges, &[]), ranges);
-        let end = range("255.255.255.254", "255.255.255.255");
-        assert_eq!(without(&[end], &[range("255.255.255.255", "255.255.255.255")]), [(end.0, end.0)]);
-    }
 
     #[test]
     fn a_full_table_is_told_whenever_it_was_full() {

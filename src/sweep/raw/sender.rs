@@ -1,68 +1,55 @@
-//! The thread that hands frames to the kernel. Nearly all of a sweep's time goes there, so it has a core of its own while
-//! the machine thinks and reads answers on another.
+//! The threads that hand frames to the kernel. Nearly all of a sweep's time goes there (the kernel carries a packet on the
+//! core of the one that sends it, over a veth pair even through the target's rules), so there is one for each core, up to
+//! a number; the machine, which takes a tenth of that, thinks and reads answers beside them.
 #![expect(clippy::disallowed_methods, reason = "a driver: it gives up on a way out that stays full")]
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender as Giver, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::net::link::{Frames, Outlet};
-use crate::sweep::syn::{Probe, Unsent};
+use super::link::{Failure, Load};
+use crate::net::link::Outlet;
+use crate::sweep::syn::Unsent;
 
-/// Frames for one outlet, and whose they are.
-#[derive(Debug, Default)]
-pub struct Load {
-    pub outlet: usize,
-    pub frames: Frames,
-    /// One for each frame; `None` for a question.
-    pub probes: Vec<Option<Probe>>,
-    /// Filled when it comes back.
-    pub failed: Vec<Failure>,
-}
-
-/// A frame that did not leave.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure {
-    pub probe: Option<Probe>,
-    pub why: Unsent,
-}
-
-/// The thread, and what waits for it.
+/// The threads, and what waits for them.
 #[derive(Debug)]
 pub struct Sender {
     loads: Option<SyncSender<Load>>,
     /// Unbounded: there are never more in it than [`Self::send`] has let in.
     returned: Receiver<Load>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     spare: Vec<Load>,
     out: usize,
 }
 
 impl Sender {
-    /// Starts the thread, and returns once it runs.
+    /// Starts a thread for each lane, which has a way out for each outlet, and returns once they run.
     ///
     /// # Errors
     /// There is none to be had.
-    pub fn start(mut outlets: Vec<Outlet>) -> io::Result<Self> {
+    pub fn start(lanes: Vec<Vec<Outlet>>) -> io::Result<Self> {
         let (loads, waiting) = sync_channel::<Load>(WAITING);
         let (give_back, returned) = channel::<Load>();
         let (begun, begins) = channel::<()>();
-        let thread = thread::Builder::new().name("transmit".to_owned()).spawn(move || {
-            // Nobody waits any more only when the process ends.
-            let _ = begun.send(());
-            for mut load in waiting {
-                if let Some(outlet) = outlets.get_mut(load.outlet) {
-                    send(outlet, &mut load);
-                }
-                if give_back.send(load).is_err() {
-                    break;
-                }
-            }
-        })?;
+        let waiting = Arc::new(Mutex::new(waiting));
+        let count = lanes.len();
+        let mut threads = Vec::new();
+        for outlets in lanes {
+            let (waiting, give_back, begun) = (Arc::clone(&waiting), give_back.clone(), begun.clone());
+            let thread = thread::Builder::new().name("transmit".to_owned()).spawn(move || {
+                // Nobody waits any more only when the process ends.
+                let _ = begun.send(());
+                carry(outlets, &waiting, &give_back);
+            })?;
+            threads.push(thread);
+        }
         // What a thread asks of the system at its start is done then.
-        begins.recv().map_err(|_| io::Error::other("the thread ended at once"))?;
-        Ok(Self { loads: Some(loads), returned, thread: Some(thread), spare: Vec::new(), out: 0 })
+        for _ in 0..count {
+            begins.recv().map_err(|_| io::Error::other("a thread ended at once"))?;
+        }
+        Ok(Self { loads: Some(loads), returned, threads, spare: Vec::new(), out: 0 })
     }
 
     /// An empty load for an outlet.
@@ -74,7 +61,7 @@ impl Sender {
 
     /// Takes a load, as soon as there is room.
     pub fn send(&mut self, load: Load) {
-        // The thread lives as long as this value.
+        // The threads live as long as this value.
         if let Some(loads) = &self.loads
             && loads.send(load).is_ok()
         {
@@ -103,9 +90,24 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         self.loads = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic there has told of itself.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Sends what comes, until nothing comes any more.
+fn carry(mut outlets: Vec<Outlet>, waiting: &Mutex<Receiver<Load>>, give_back: &Giver<Load>) {
+    loop {
+        // The one that waits holds the lock: the next load is for it. A receiver is never left half-done.
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(mut load) = next else { break };
+        if let Some(outlet) = outlets.get_mut(load.outlet) {
+            send(outlet, &mut load);
+        }
+        if give_back.send(load).is_err() {
+            break;
         }
     }
 }
@@ -154,7 +156,7 @@ fn why(error: &io::Error) -> Unsent {
     }
 }
 
-/// Loads that wait for the thread: some milliseconds' worth.
+/// Loads that wait for a thread: some milliseconds' worth.
 const WAITING: usize = 6;
 const PAUSE: Duration = Duration::from_micros(50);
 const GIVE_UP: Duration = Duration::from_millis(500);
