@@ -11,6 +11,7 @@ use postern::firewall::iptables::{IptablesError, read};
 use postern::firewall::ruleset::*;
 use postern::model::Transport;
 use postern::model::network::{FirewallDump, IptablesBackend, IptablesDump};
+use postern::model::path::{Lack, Unread};
 use proptest::prelude::*;
 
 #[test]
@@ -460,7 +461,7 @@ fn cut_short_anywhere_it_is_an_error_or_whole_tables() {
 fn joined_with_nft_each_rule_has_its_handle_and_its_content() {
     let dump = whole_dump();
     let ruleset = Ruleset::of_dump(&dump);
-    assert_eq!(ruleset.unread, Vec::<String>::new());
+    assert_eq!(ruleset.unread, Vec::new());
     let handles = |value: &serde_json::Value| {
         value["nftables"].as_array().unwrap().iter().filter(|object| object.get("rule").is_some()).count()
     };
@@ -519,12 +520,13 @@ fn what_nobody_read_is_said() {
     assert_eq!(
         Ruleset::of_dump(&dump).unread,
         [
-            "ipset save line 1: set nothing was not created: \"add nothing 1.2.3.4\"",
-            "iptables-save line 3: \"x\" is no IPv4 address: \"-A INPUT -s x\"",
-            "nftables: not read",
-            "iptables-legacy: not read (IPv4)",
-            "iptables-legacy: not read (IPv6)",
+            (Lack::Broken, "ipset save line 1: set nothing was not created: \"add nothing 1.2.3.4\""),
+            (Lack::Broken, "iptables-save line 3: \"x\" is no IPv4 address: \"-A INPUT -s x\""),
+            (Lack::NotRead, "nftables: not read"),
+            (Lack::NotRead, "iptables-legacy: not read (IPv4)"),
+            (Lack::NotRead, "iptables-legacy: not read (IPv6)"),
         ]
+        .map(|(lack, what)| Unread::new(lack, what))
     );
 }
 

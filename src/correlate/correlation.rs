@@ -12,9 +12,9 @@ use super::merge::{Together, together};
 use super::rules::{self, Case, HostCase};
 use super::scope::Asked;
 use super::verdict::Sight;
-use super::{everything, gaps, through};
+use super::{everything, gaps, through, usual};
 use crate::model::report::{EndpointEntry, Host, HostReportUse, Run, VantageKind};
-use crate::model::{Confidence, Finding, HostReport, PathModel, Reason, Report, ServiceFacts, Transport};
+use crate::model::{Confidence, Finding, HostReport, PathModel, Reason, Report, ServiceFacts};
 
 /// What one host said about itself.
 #[derive(Clone, Debug)]
@@ -92,8 +92,9 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         placed[at].host.endpoints.push(entry);
     }
     placed.iter_mut().for_each(|placed| through::was_tried(&mut placed.host));
-    for joined in &machines {
-        found_gaps.extend(gaps::of_machine(joined, &placed, &asked, &ports));
+    let sweep = gaps::Sweep { placed: &placed, asked: &asked, ports: &ports };
+    for (joined, path) in machines.iter().zip(&paths) {
+        found_gaps.extend(gaps::of_machine(joined, path.as_deref(), &sweep));
     }
     report.run.host_reports = uses(&machines);
     for gap in found_gaps {
@@ -245,7 +246,7 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         Case {
             entry,
             facts: entry.service.as_ref().and_then(|service| facts.get(&service.name)),
-            usual: entry.service.is_none().then(|| usual(entry, facts)).flatten(),
+            usual: entry.service.is_none().then(|| usual::service(entry, facts)).flatten(),
             sight: own.sight(entry),
             confidence: known.map_or(Confidence::Certain, |known| known.confidence),
             published: known.and_then(|known| known.published),
@@ -263,21 +264,4 @@ fn findings(hosts: &[Host], judged: &[Judged], facts: &BTreeMap<String, ServiceF
         })
         .collect();
     rules::findings(&cases)
-}
-
-/// The service whose usual port this is; where several share the port, the one that the listening process is named
-/// after (`dockerd`, `docker`), else none.
-fn usual<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFacts>) -> Option<&'a ServiceFacts> {
-    let usual: Vec<(&String, &ServiceFacts)> = facts
-        .iter()
-        .filter(|(_, facts)| {
-            let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
-            ports.contains(&entry.port)
-        })
-        .collect();
-    if let [(_, only)] = usual[..] {
-        return Some(only);
-    }
-    let process = entry.listener.as_ref()?.process.as_deref()?;
-    usual.into_iter().find(|(name, _)| process.starts_with(name.as_str())).map(|(_, facts)| facts)
 }

@@ -1,5 +1,5 @@
-//! What a joined machine leaves open: its reports' own gaps, addresses that were not asked, sockets on ports that were
-//! not asked.
+//! What a joined machine leaves open: its reports' own gaps, rules that are not known, addresses that were not asked,
+//! sockets on ports that were not asked.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,21 @@ use super::join::Joined;
 use super::lookup::SweptPorts;
 use super::machine::{Machine, Presence, UNKNOWN};
 use super::scope::Asked;
-use super::words;
+use super::{unread_rules, words};
 use crate::model::host_report::{HOST_NAMESPACE, OWN_WORD, OWN_WORD_OF_ROOT, Source};
 use crate::model::report::Gap;
-use crate::model::{HostReport, PortRanges, Reason, Transport};
+use crate::model::{HostReport, PathModel, PortRanges, Reason, Transport};
 
-pub fn of_machine(joined: &Joined<'_>, placed: &[Placed], asked: &Asked, ports: &SweptPorts) -> Vec<Gap> {
+/// What was asked, and what came of it.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    pub placed: &'a [Placed],
+    pub asked: &'a Asked,
+    pub ports: &'a SweptPorts,
+}
+
+/// The gaps of one machine; `path` are its rules, where a report has them.
+pub fn of_machine(joined: &Joined<'_>, path: Option<&dyn PathModel>, sweep: &Sweep<'_>) -> Vec<Gap> {
     let machine = &joined.machine;
     let name = match (machine.id, joined.any_address()) {
         (UNKNOWN, Some(address)) => address.to_string(),
@@ -28,12 +37,14 @@ pub fn of_machine(joined: &Joined<'_>, placed: &[Placed], asked: &Asked, ports: 
         }
     }
     gaps.extend(only_listed(machine, &name));
+    gaps.extend(unread_rules::misunderstood(path, &name));
     if joined.any_address().is_none() {
         return gaps;
     }
-    gaps.extend(unasked_addresses(joined, &name, asked));
-    gaps.extend(unasked_ports(joined, &name, placed));
-    gaps.extend(unasked_translations(joined, &name, ports));
+    gaps.extend(unread_rules::absent(path, &name));
+    gaps.extend(unasked_addresses(joined, &name, sweep.asked));
+    gaps.extend(unasked_ports(joined, &name, sweep.placed));
+    gaps.extend(unasked_translations(joined, &name, sweep.ports));
     gaps
 }
 

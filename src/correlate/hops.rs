@@ -8,7 +8,7 @@ use crate::model::report::EndpointEntry;
 /// answers.
 pub fn sentence(entry: &EndpointEntry, unexplained: bool) -> Option<String> {
     let ttl = entry.evidence.ttl.filter(|_| entry.state == PortState::Open && entry.via.is_none())?;
-    match entry.evidence.behind.unwrap_or(0) {
+    match behind(entry) {
         0 => unexplained.then(|| {
             format!(
                 "It answers with TTL {ttl}, no farther than the nearest answer of the address: the host itself, or a box in \
@@ -23,4 +23,9 @@ pub fn sentence(entry: &EndpointEntry, unexplained: bool) -> Option<String> {
             "It answers with TTL {ttl}, {hops} hops farther than the nearest answer of the address: another machine answers."
         )),
     }
+}
+
+/// Hops beyond the nearest answer of the address.
+pub fn behind(entry: &EndpointEntry) -> u8 {
+    entry.evidence.behind.unwrap_or(0)
 }

@@ -11,6 +11,7 @@ use super::hosts::Part;
 use super::join::Joined;
 use super::lookup::{self, Seen, group_ports, swept_addresses};
 use super::neighbour;
+use super::stacks;
 use super::stakes::{self, Stakes};
 use super::staleness::{caveat, is_stale};
 use super::takes::takers;
@@ -70,6 +71,7 @@ pub fn judge_host(
     }
     let udp_answers = udp_answering(host);
     let caveats = joined.map(|(joined, _)| caveats(joined, around)).unwrap_or_default();
+    let stacks = stacks::known(host, explained);
     let mut judged = Judged { floods, endpoints: BTreeMap::new() };
     for entry in &mut host.endpoints {
         let endpoint = entry.endpoint();
@@ -127,6 +129,9 @@ pub fn judge_host(
         let unexplained = matches!(judgement.verdict, Verdict::Unreported | Verdict::Contradiction);
         let led = answer.as_ref().and_then(PathAnswer::translation).is_some();
         judgement.reasons.extend(hops::sentence(entry, unexplained && !led));
+        if unexplained && !led {
+            judgement.reasons.extend(stacks::sentence(entry, &stacks));
+        }
         let stakes = joined.map(|(joined, _)| stakes::of(&joined.machine, judgement.listener.as_ref()));
         if let Some(answer) = &answer {
             entry.intent = Some(answer.intent.to_string());

@@ -13,12 +13,12 @@
 //! - [`everything`]: hosts that accept on every port.
 //! - [`by_rules`]: the verdicts that the host's own rules settle.
 //! - [`neighbour`]: what they do with packets of the network, where a neighbour of our own was asked.
-//! - [`hops`], [`layers`], [`exhausted`]: what answers farther away, before the rules, or not at all for want of room.
+//! - [`hops`], [`stacks`], [`layers`], [`exhausted`]: what answers farther away, with another TCP, before the rules, or not at all for want of room.
 //! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
-//!   worth; [`staleness`] of host reports; [`gaps`] that are left.
+//!   worth; [`staleness`] of host reports; [`gaps`] that are left, [`unread_rules`] among them.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
-//! - [`rules`], [`triage`]: the findings and what to do about them.
+//! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
 
 pub mod address;
 pub mod by_rules;
@@ -40,12 +40,15 @@ pub mod path_words;
 pub mod remarks;
 pub mod rules;
 pub mod scope;
+pub mod stacks;
 pub mod stakes;
 pub mod staleness;
 pub mod stopped;
 pub mod takes;
 pub mod through;
 pub mod triage;
+pub mod unread_rules;
+pub mod usual;
 pub mod vantages;
 pub mod verdict;
 pub mod words;

@@ -55,6 +55,14 @@ impl Takers<'_> {
     }
 }
 
+/// Whether the socket's owner is there for another process: what the port answers is not its own.
+pub fn holds_for_others(listener: &Listener) -> bool {
+    let process = listener.process.as_deref().unwrap_or_default();
+    let of_systemd = listener.socket_activated || (process == "systemd" && listener.pid == Some(1));
+    let of_engine = process == "dockerd" && listener.container.is_some();
+    of_systemd || of_engine || process == "kube-proxy" || HOLDERS.contains(&process) || CARRIERS.contains(&process)
+}
+
 /// Programs that hold a published port while rules lead its packets to the container.
 const HOLDERS: [&str; 2] = ["conmon", "docker-proxy"];
 /// Programs of rootless containers and of LXD that carry the packets themselves.

@@ -6,6 +6,7 @@ use super::ipset::{self, Catalogue};
 use super::ruleset::{Backend, Chain, Expression, Family, Match, Pattern, Rule, Ruleset, Statement, Table};
 use super::{iptables, nft};
 use crate::model::network::{FirewallDump, IptablesBackend};
+use crate::model::path::{Lack, Unread};
 
 impl Ruleset {
     /// All that a namespace's dumps hold. What cannot be read is in [`Ruleset::unread`], with the reason.
@@ -13,7 +14,7 @@ impl Ruleset {
         let nft = match dump.nft.as_ref().map(|json| nft::read(json, &dump.nft_dormant)) {
             None => Self::default(),
             Some(Ok(ruleset)) => ruleset,
-            Some(Err(error)) => Self { unread: vec![error.to_string()], ..Self::default() },
+            Some(Err(error)) => Self { unread: vec![Unread::new(Lack::Broken, error.to_string())], ..Self::default() },
         };
         merge(nft, dump)
     }
@@ -28,7 +29,7 @@ pub fn merge(nft: Ruleset, dump: &FirewallDump) -> Ruleset {
         None => Catalogue::default(),
         Some(Ok(catalogue)) => catalogue,
         Some(Err(error)) => {
-            ruleset.unread.push(error.to_string());
+            ruleset.unread.push(Unread::new(Lack::Broken, error.to_string()));
             Catalogue::default()
         }
     };
@@ -36,7 +37,7 @@ pub fn merge(nft: Ruleset, dump: &FirewallDump) -> Ruleset {
         let tables = match iptables::read(text, &catalogue) {
             Ok(tables) => tables,
             Err(error) => {
-                ruleset.unread.push(error.to_string());
+                ruleset.unread.push(Unread::new(Lack::Broken, error.to_string()));
                 continue;
             }
         };
@@ -52,7 +53,7 @@ pub fn merge(nft: Ruleset, dump: &FirewallDump) -> Ruleset {
     }
     ruleset.ipsets = catalogue.into_sets();
     for (backend, families) in unread_backends(dump) {
-        ruleset.unread.push(format!("{backend}: not read{families}"));
+        ruleset.unread.push(Unread::new(Lack::NotRead, format!("{backend}: not read{families}")));
     }
     ruleset
 }
@@ -82,7 +83,8 @@ fn join(ruleset: &mut Ruleset, table: Table, nft_was_read: bool) {
         // same. With rules, the two dumps are of different moments.
         let empty = table.chains.iter().all(|chain| chain.rules.is_empty());
         if nft_was_read && !empty {
-            ruleset.unread.push(format!("table {}: in the iptables dump and not in nft's", title(&table)));
+            let what = format!("table {}: in the iptables dump and not in nft's", title(&table));
+            ruleset.unread.push(Unread::new(Lack::Changed, what));
         }
         ruleset.tables.push(table);
         return;
@@ -106,7 +108,8 @@ fn join(ruleset: &mut Ruleset, table: Table, nft_was_read: bool) {
     // What only iptables-save shows: built-in chains that were never made, and chains of a later moment.
     for chain in table.chains.iter().filter(|chain| contents.contains_key(&chain.name)) {
         if !chain.rules.is_empty() {
-            unread.push(format!("chain {} of table {}: not in nft's dump", chain.name, title(&table)));
+            let what = format!("chain {} of table {}: not in nft's dump", chain.name, title(&table));
+            unread.push(Unread::new(Lack::Changed, what));
         }
         if chain.base.is_none() {
             shown.chains.push(chain.clone());

@@ -11,7 +11,7 @@ use super::walk::{Finish, NamespaceWalk, Walked};
 use super::{fix, translated};
 use crate::model::host_report::HOST_NAMESPACE;
 use crate::model::network::FirewallDump;
-use crate::model::path::{Delivered, TraceStep, Translated};
+use crate::model::path::{Delivered, Lack, TraceStep, Translated, Unread};
 use crate::model::{HostReport, NetworkState, PathAnswer, PathModel, PathOutcome, PathQuestion, Transport};
 
 /// A host's rules and routes in all its namespaces, ready to be asked.
@@ -25,8 +25,23 @@ struct Named {
     name: String,
     addresses: Vec<IpAddr>,
     walk: NamespaceWalk,
-    /// The report has the rules of this namespace.
-    rules_known: bool,
+    /// What of its rules is not known; with any of it nothing definite can be said.
+    unread: Vec<Unread>,
+}
+
+impl Named {
+    fn new(name: &str, addresses: &[IpAddr], network: &NetworkState, ruleset: Ruleset) -> Self {
+        let interfaces = network.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let rules = Rules::new(ruleset);
+        let namespace = (name != HOST_NAMESPACE).then(|| name.to_owned());
+        let unread = rules.ruleset.unread.iter();
+        Self {
+            name: name.to_owned(),
+            addresses: addresses.iter().copied().chain(interfaces.map(|own| own.address)).collect(),
+            unread: unread.map(|unread| Unread { namespace: namespace.clone(), ..unread.clone() }).collect(),
+            walk: NamespaceWalk { rules, router: Router::new(network) },
+        }
+    }
 }
 
 impl HostPath {
@@ -36,18 +51,12 @@ impl HostPath {
     }
 
     fn with(report: &HostReport, read: impl Fn(&FirewallDump) -> Ruleset) -> Option<Self> {
-        let of = |name: &str, addresses: &[IpAddr], network: &NetworkState| Named {
-            name: name.to_owned(),
-            addresses: addresses
-                .iter()
-                .copied()
-                .chain(network.interfaces.iter().flat_map(|interface| &interface.addresses).map(|own| own.address))
-                .collect(),
-            walk: NamespaceWalk {
-                rules: Rules::new(network.firewall.as_ref().map(&read).unwrap_or_default()),
-                router: Router::new(network),
-            },
-            rules_known: network.firewall.is_some(),
+        let of = |name: &str, addresses: &[IpAddr], network: &NetworkState| {
+            let mut ruleset = network.firewall.as_ref().map(&read).unwrap_or_default();
+            if network.firewall.is_none() {
+                ruleset.unread.push(Unread::new(Lack::NotRead, "the rules, which the report lacks"));
+            }
+            Named::new(name, addresses, network, ruleset)
         };
         let mut namespaces: Vec<Named> = Vec::new();
         for namespace in &report.namespaces {
@@ -60,14 +69,7 @@ impl HostPath {
 
     /// A host of one namespace.
     pub fn of_namespace(network: &NetworkState, ruleset: Ruleset) -> Self {
-        let interfaces = network.interfaces.iter();
-        let own = Named {
-            name: HOST_NAMESPACE.to_owned(),
-            addresses: interfaces.flat_map(|interface| &interface.addresses).map(|own| own.address).collect(),
-            walk: NamespaceWalk { rules: Rules::new(ruleset), router: Router::new(network) },
-            rules_known: true,
-        };
-        Self { namespaces: vec![own] }
+        Self { namespaces: vec![Named::new(HOST_NAMESPACE, &[], network, ruleset)] }
     }
 
     /// What becomes of the packet.
@@ -81,10 +83,6 @@ impl HostPath {
             .into_iter()
             .flat_map(|walked| self.follow(own, walked, 0))
             .collect();
-        let mut unread: Vec<String> = own.walk.rules.ruleset.unread.clone();
-        if !own.rules_known {
-            unread.push("the host's rules, which the report lacks".to_owned());
-        }
         let (intent, intent_trace) = intent(own, question, device);
         let mut answer = summary(ends);
         let to_transport = if question.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
@@ -94,12 +92,12 @@ impl HostPath {
         answer.iif = input;
         answer.intent = intent;
         answer.intent_trace = intent_trace;
-        if !unread.is_empty() {
+        if !own.unread.is_empty() {
             answer.path = PathOutcome::Unknown;
             answer.intent = PathOutcome::Unknown;
             answer.delivered = None;
             answer.either.clear();
-            answer.unknown.extend(unread);
+            answer.unknown.extend(own.unread.iter().map(Unread::to_string));
         }
         if answer.is_bypass() {
             answer.fix = fix::lines(&own.walk.rules.ruleset, question, &answer);
@@ -136,6 +134,10 @@ impl HostPath {
                 if depth >= MOST_NAMESPACES || packet.destination_port == Port::Unknown {
                     return vec![told(PathOutcome::Accept, None, Some(&next.name))];
                 }
+                if !next.unread.is_empty() {
+                    let unread: Vec<String> = next.unread.iter().map(Unread::to_string).collect();
+                    return vec![Told { unknown: Some(unread.join("; ")), ..told(PathOutcome::Unknown, None, None) }];
+                }
                 let input = next.walk.router.interface_of(packet.destination).map(|own| own.name.clone());
                 let device = input.as_deref().map_or(Device::Unknown, |name| Device::Name(name.into()));
                 let walks = next.walk.walk(&onward(packet), device);
@@ -160,6 +162,10 @@ impl PathModel for HostPath {
 
     fn translated(&self) -> Vec<Translated> {
         translated::destinations(&self.namespaces[0].walk.rules)
+    }
+
+    fn unread(&self) -> Vec<Unread> {
+        self.namespaces.iter().flat_map(|namespace| namespace.unread.iter().cloned()).collect()
     }
 }
 

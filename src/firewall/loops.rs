@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::ruleset::{ElementData, Ruleset, Set, SetReference, Statement, Table, Verdict};
+use crate::model::path::{Lack, Unread};
 
 /// Empties the chains that close a circle below a base chain, and says so in [`Ruleset::unread`]: nothing is known then.
 pub fn cut(ruleset: &mut Ruleset) {
@@ -11,7 +12,8 @@ pub fn cut(ruleset: &mut Ruleset) {
         for chain in closing(table) {
             let chain = &mut table.chains[chain];
             chain.rules.clear();
-            ruleset.unread.push(format!("table {}: chain {} leads back to itself", table.name, chain.name));
+            let what = format!("table {}: chain {} leads back to itself", table.name, chain.name);
+            ruleset.unread.push(Unread::new(Lack::Broken, what));
         }
     }
 }
@@ -100,7 +102,8 @@ mod tests {
         let chain = |name: &str| json!({"chain": {"family": "ip", "table": "t", "name": name}});
         let mut objects = vec![
             json!({"table": {"family": "ip", "name": "t"}}),
-            json!({"chain": {"family": "ip", "table": "t", "name": "in", "type": "filter", "hook": "input", "prio": 0}}),
+            json!({"chain": {"family": "ip", "table": "t", "name": "in", "type": "filter", "hook": "input", "prio": 0,
+                "policy": "accept"}}),
             chain("a"),
             chain("b"),
             chain("alone"),
@@ -120,10 +123,11 @@ mod tests {
     #[test]
     fn circles_below_a_base_chain_are_cut() {
         let ruleset = read(&[("in", to("jump", "a")), ("a", to("goto", "b")), ("b", to("jump", "a"))]);
-        assert_eq!(ruleset.unread, ["table t: chain b leads back to itself"]);
+        let circle = |name: &str| [Unread::new(Lack::Broken, format!("table t: chain {name} leads back to itself"))];
+        assert_eq!(ruleset.unread, circle("b"));
         let by_map = json!({"vmap": {"key": {"payload": {"protocol": "tcp", "field": "dport"}},
             "data": {"set": [[22, to("goto", "in")]]}}});
-        assert_eq!(read(&[("in", by_map)]).unread, ["table t: chain in leads back to itself"]);
+        assert_eq!(read(&[("in", by_map)]).unread, circle("in"));
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
             ("a", to("jump", "b")),
             ("alone", to("goto", "alone")),
         ]);
-        assert_eq!(ruleset.unread, Vec::<String>::new());
+        assert_eq!(ruleset.unread, Vec::<Unread>::new());
         assert_eq!(ruleset.tables[0].chains.iter().map(|chain| chain.rules.len()).sum::<usize>(), 4);
     }
 }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::Transport;
+use crate::model::path::Unread;
 
 /// All rules of one namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +19,7 @@ pub struct Ruleset {
     /// Sets of `-m set`, by name; one name space for all tables.
     pub ipsets: HashMap<String, Arc<Set>>,
     /// What was there and could not be read: names of objects or dumps, with the reason. An answer may depend on it.
-    pub unread: Vec<String>,
+    pub unread: Vec<Unread>,
 }
 
 /// A table with its chains and sets.

@@ -139,8 +139,10 @@ impl NamespaceWalk {
         for (at, decision) in decisions.into_iter().enumerate() {
             let mut way = way.clone();
             if several {
-                let what =
-                    open.clone().unwrap_or_else(|| format!("which route to {} is taken", way.packet.destination));
+                let what = open.clone().unwrap_or_else(|| match way.packet.destination {
+                    group if group.is_multicast() => format!("whether the group {group} is joined"),
+                    destination => format!("which route to {destination} is taken"),
+                });
                 way.assumed.push((what, at == 0));
             }
             found.extend(self.decided(way, decision));
@@ -160,7 +162,7 @@ impl NamespaceWalk {
         };
         match decision {
             Decision::Local => {
-                let reason = format!("{} is an address of this namespace", way.packet.destination);
+                let reason = self.router.why_local(way.packet.destination);
                 self.input(way, reason)
             }
             Decision::Forward { interface, .. } => {

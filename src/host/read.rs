@@ -1,5 +1,6 @@
 //! A host report from a file: `postern.host/1`, or the listing of another program. Pure.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::listing::{self, ListingError};
@@ -21,6 +22,10 @@ pub enum ReadError {
     )]
     Json { name: String, line: usize, column: usize, problem: String },
     #[error(
+        "{name}: `{field}` is {value:?}, and no time as RFC 3339 writes it; hint: give the unedited output of `postern host -o json`"
+    )]
+    Time { name: String, field: &'static str, value: String },
+    #[error(
         "{name}: neither a host report nor a known listing; hint: give the output of `postern host -o json`, `ss -tulpn`, `netstat -tulpn`, `lsof -i -Pn` or of osquery's listening_ports as JSON"
     )]
     Unknown { name: String },
@@ -34,7 +39,8 @@ pub fn read(name: &str, text: &str) -> Result<HostReport, ReadError> {
         let header: Result<Header, _> = serde_json::from_str(json);
         if let Ok(Header { schema: Some(schema), tool }) = &header {
             check(name, schema, tool.as_ref())?;
-            return serde_json::from_str(json).map_err(|error| json_error(name, &error));
+            let report = serde_json::from_str(json).map_err(|error| json_error(name, &error))?;
+            return check_time(name, report);
         }
         if listing::detect(text).is_none() {
             return match header {
@@ -82,6 +88,16 @@ fn check(name: &str, schema: &str, tool: Option<&Writer>) -> Result<(), ReadErro
     }
 }
 
+/// How far the report is from a sweep is worked out from its time: one that cannot be read would pass as a fresh one.
+fn check_time(name: &str, report: HostReport) -> Result<HostReport, ReadError> {
+    match &report.collected_at {
+        Some(value) if value.parse::<Timestamp>().is_err() => {
+            Err(ReadError::Time { name: name.to_owned(), field: "collected_at", value: value.clone() })
+        }
+        _ => Ok(report),
+    }
+}
+
 fn json_error(name: &str, error: &serde_json::Error) -> ReadError {
     let problem = error.to_string();
     let problem = problem.split(" at line ").next().unwrap_or(&problem).escape_debug().to_string();
@@ -122,6 +138,18 @@ mod tests {
         );
         let error = read("r.json", &MINIMAL.replace("postern.host/1", "postern.report/1")).unwrap_err();
         assert!(matches!(error, ReadError::OtherSchema { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_time_is_one_of_rfc_3339() {
+        let at = |time: &str| read("h.json", &MINIMAL.replace("\"id\"", &format!("\"collected_at\":{time},\"id\"")));
+        for good in ["\"2026-01-02T10:00:00Z\"", "\"2026-01-02T12:00:00.5+02:00\"", "null"] {
+            assert!(at(good).is_ok(), "{good}");
+        }
+        for bad in ["\"\"", "\"yesterday\"", "\"2026-01-02\"", "\"2026-01-02T10:00:00\"", "\"1767348000\""] {
+            let error = at(bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("h.json: `collected_at` is {bad}, and no time")), "{error}");
+        }
     }
 
     #[test]

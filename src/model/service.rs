@@ -114,6 +114,8 @@ pub struct ServiceFacts {
     pub title: String,
     pub triage: Triage,
     pub references: Vec<String>,
+    /// Names of the processes that are this service.
+    pub processes: Vec<String>,
     pub tcp_ports: Vec<u16>,
     pub udp_ports: Vec<u16>,
     /// The worst that a probe of it may find: what reaching it may come to.

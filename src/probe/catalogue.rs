@@ -105,6 +105,7 @@ impl Catalogue {
             title: definition.title.clone(),
             triage: definition.triage.clone(),
             references: definition.references.clone(),
+            processes: definition.processes.clone(),
             tcp_ports: definition.tcp_ports.iter().collect(),
             udp_ports: definition.udp_ports.iter().collect(),
             worst: definition.access.iter().map(|row| row.severity).max(),

@@ -19,6 +19,8 @@ pub struct Definition {
     /// Name for people: `etcd key-value store`.
     pub title: String,
     pub product: Option<String>,
+    /// Names of the processes that are this service; its own name where the file gives none.
+    pub processes: Vec<String>,
     pub tcp_ports: PortRanges,
     pub udp_ports: PortRanges,
     /// Layers of a TCP endpoint on which this service is looked for; never empty.

@@ -85,6 +85,7 @@ impl Checker {
             name: name.to_owned(),
             title: raw.title,
             product: raw.product,
+            processes: if raw.processes.is_empty() { vec![name.to_owned()] } else { raw.processes },
             tcp_ports,
             udp_ports,
             layers: layers(raw.layers.as_ref())?,

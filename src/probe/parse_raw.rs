@@ -13,6 +13,8 @@ use crate::model::{Access, Severity, Triage};
 pub(super) struct RawDefinition {
     pub title: String,
     pub product: Option<String>,
+    #[serde(default)]
+    pub processes: Vec<String>,
     pub ports: RawPorts,
     pub layers: Option<Spanned<Vec<String>>>,
     pub class: Option<Spanned<String>>,

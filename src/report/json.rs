@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::escape;
@@ -27,7 +28,7 @@ pub fn write_answer(answer: &PathAnswer, to: &mut impl Write) -> io::Result<()> 
 /// Reads a report. `name` is what messages call it.
 ///
 /// # Errors
-/// No JSON, another document, a newer version, or fields that do not fit, with the position.
+/// No JSON, another document, a newer version, or fields that do not fit, with the position or the name.
 pub fn read(name: &str, text: &str) -> Result<Report, ReadError> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| ReadError::Syntax { name: name.to_owned(), error })?;
@@ -36,7 +37,18 @@ pub fn read(name: &str, text: &str) -> Result<Report, ReadError> {
         Some(other) => return Err(ReadError::Schema { name: name.to_owned(), found: other.to_owned() }),
         None => return Err(ReadError::NoSchema { name: name.to_owned() }),
     }
-    serde_json::from_str(text).map_err(|error| ReadError::Field { name: name.to_owned(), error })
+    let report = serde_json::from_str(text).map_err(|error| ReadError::Field { name: name.to_owned(), error })?;
+    check_times(name, report)
+}
+
+/// How far host reports are from the sweep is worked out from its times.
+fn check_times(name: &str, report: Report) -> Result<Report, ReadError> {
+    for (field, value) in [("run.started_at", &report.run.started_at), ("run.finished_at", &report.run.finished_at)] {
+        if value.parse::<Timestamp>().is_err() {
+            return Err(ReadError::Time { name: name.to_owned(), field, value: value.clone() });
+        }
+    }
+    Ok(report)
 }
 
 /// A document that is no report.
@@ -52,6 +64,8 @@ pub enum ReadError {
     NoSchema { name: String },
     #[error("{name}: {error}; hint: was the report edited by hand?")]
     Field { name: String, error: serde_json::Error },
+    #[error("{name}: `{field}` is {value:?}, and no time as RFC 3339 writes it; hint: was the report edited by hand?")]
+    Time { name: String, field: &'static str, value: String },
 }
 
 fn pretty(document: &impl Serialize, to: &mut impl Write) -> io::Result<()> {
@@ -62,6 +76,8 @@ fn pretty(document: &impl Serialize, to: &mut impl Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -71,5 +87,27 @@ mod tests {
         assert!(error("{}").contains("without a `schema`"));
         assert!(error(r#"{"schema":"postern.report/2"}"#).contains("newer postern"));
         assert!(error(r#"{"schema":"postern.report/1","tool":3}"#).contains("line 1"));
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        let run = |started: &str, finished: &str| {
+            let text = json!({
+                "schema": SCHEMA,
+                "tool": {"name": "postern", "version": "0.0.0"},
+                "run": {"id": "r", "started_at": started, "finished_at": finished, "status": "complete",
+                    "scope": {"targets": [], "excluded": [], "ports": {"tcp": "", "udp": ""}}, "vantages": [],
+                    "sweep": null, "gaps": []},
+                "hosts": [], "silent": [], "findings": [],
+            });
+            read("x.json", &text.to_string()).map_err(|error| error.to_string())
+        };
+        let good = "2026-01-02T10:00:00Z";
+        assert!(run(good, "2026-01-02T12:01:00+02:00").is_ok());
+        for bad in ["", "now", "2026-01-02 10"] {
+            let says = |field: &str| format!("x.json: `{field}` is {bad:?}, and no time as RFC 3339 writes it");
+            assert!(run(bad, good).unwrap_err().starts_with(&says("run.started_at")));
+            assert!(run(good, bad).unwrap_err().starts_with(&says("run.finished_at")));
+        }
     }
 }

@@ -45,6 +45,14 @@ pub enum RunError {
          on that machine"
     )]
     NoRules { name: String },
+    #[error(
+        "{name}: the rules of namespace `host` cannot be read: {}; hint: take the report anew with `postern host -o json` as \
+         root on that machine",
+        .problems.join("; ")
+    )]
+    BrokenRules { name: String, problems: Vec<String> },
+    #[error("{name} has no interface `{iif}`; hint: --iif takes one of {}", .known.join(", "))]
+    NoInterface { name: String, iif: String, known: Vec<String> },
     #[error("cannot read {name}: {error}; hint: is it a file that you may read?")]
     Read { name: String, error: io::Error },
     #[error("{0}")]
@@ -90,6 +98,8 @@ impl RunError {
             | Self::Ports { .. }
             | Self::Guard(_)
             | Self::NoRules { .. }
+            | Self::BrokenRules { .. }
+            | Self::NoInterface { .. }
             | Self::NoTargets
             | Self::UnknownVantage(_)
             | Self::Catalogue(_)

@@ -60,8 +60,8 @@ impl Item {
         }
         if text.contains('%') {
             return Err(error(
-                "scoped addresses are not swept",
-                "name the host by a global or unique local address; link-local ones are found by neighbour discovery",
+                "an address of one link is no target",
+                "name the host by its global, unique local (fd00::/8) or IPv4 address",
             ));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -237,6 +237,9 @@ mod tests {
             assert_eq!(error.item, text);
             assert!(error.to_string().contains("hint: "), "{error}");
         }
+        // With an interface or without (which the guard refuses), the way out is the same.
+        let scoped = Item::parse("fe80::1%eth0").unwrap_err();
+        assert_eq!(scoped.hint, "name the host by its global, unique local (fd00::/8) or IPv4 address");
     }
 
     #[test]

@@ -46,7 +46,8 @@ pub struct Scan {
 pub struct ScanHost {
     pub address: IpAddr,
     /// `80/tcp open accepted`, `80/tcp filtered icmp-host-prohibited from=198.18.0.1`,
-    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63 behind=1`.
+    /// `2379/tcp open accepted service=etcd access=unauthenticated severity=critical`, `ttl=63 behind=1`,
+    /// `options=mss_1460,sack,ts,nop,ws_7`.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// `tcp closed refused 1-21,23`.
@@ -70,7 +71,7 @@ pub struct Inside {
     /// `198.18.0.7/16 eth0`, `172.17.0.1/16 docker0 bridge`.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// `container:web 172.17.0.2 container=web`.
+    /// `container:web 172.17.0.2 container=web`; `unread`: without its rules, where the host's are given.
     #[serde(default)]
     pub namespaces: Vec<String>,
     /// `tcp 0.0.0.0:22 process=sshd pid=700 unit=ssh.service`; `[::]:22`, `v6only=`, `device=`, `ns=`, `user=`,
@@ -85,6 +86,9 @@ pub struct Inside {
     pub gaps: Vec<String>,
     /// The host's rules, as iptables-save prints them (IPv4); without it the report has none.
     pub rules: Option<String>,
+    /// Backends beside it that hold nothing; what is missing here nobody looked at.
+    #[serde(default = "others_empty")]
+    pub empty: Vec<String>,
     /// `ipv4.conf.all.route_localnet=1`.
     #[serde(default)]
     pub sysctls: Vec<String>,
@@ -95,6 +99,10 @@ pub struct Inside {
 
 fn unknown() -> String {
     "unknown".to_owned()
+}
+
+fn others_empty() -> Vec<String> {
+    ["nft", "ip6tables-legacy"].map(str::to_owned).to_vec()
 }
 
 impl Scan {
@@ -157,10 +165,11 @@ impl Inside {
     fn namespaces(&self) -> Vec<Namespace> {
         let mut namespaces: Vec<Namespace> = self.namespaces.iter().map(|text| namespace(text)).collect();
         let Some(rules) = &self.rules else { return namespaces };
-        for inner in &mut namespaces {
+        for (inner, text) in namespaces.iter_mut().zip(&self.namespaces) {
             let addresses: Vec<HostAddress> =
                 inner.addresses.iter().map(|address| host_address(&format!("{address}/16 eth0"))).collect();
-            inner.network = Some(network(&addresses, &[]));
+            let firewall = (!Words::new(text).has("unread")).then(no_rules);
+            inner.network = Some(NetworkState { firewall, ..network(&addresses, &[]) });
         }
         let addresses: Vec<HostAddress> = self.addresses.iter().map(|text| host_address(text)).collect();
         let mut own = namespace(host_report::HOST_NAMESPACE);
@@ -172,7 +181,7 @@ impl Inside {
         }
         network.firewall = Some(FirewallDump {
             iptables: vec![IptablesDump { ipv6: false, backend: IptablesBackend::Legacy, text: rules.clone() }],
-            empty: ["nft", "ip6tables-legacy"].map(str::to_owned).to_vec(),
+            empty: self.empty.clone(),
             ..FirewallDump::default()
         });
         own.network = Some(network);
@@ -230,6 +239,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
             behind: words.key("behind").map(|text| text.parse().unwrap()),
+            options: words.key("options").map(|text| text.replace('_', " ")),
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],
@@ -337,6 +347,14 @@ fn network(addresses: &[HostAddress], sysctls: &[String]) -> NetworkState {
     state
 }
 
+/// Every backend was looked at and holds nothing.
+fn no_rules() -> FirewallDump {
+    FirewallDump {
+        empty: ["nft", "iptables-legacy", "ip6tables-legacy"].map(str::to_owned).to_vec(),
+        ..FirewallDump::default()
+    }
+}
+
 fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
@@ -410,6 +428,7 @@ pub fn facts() -> BTreeMap<String, ServiceFacts> {
             ..Triage::default()
         },
         references: vec!["https://etcd.io/docs/latest/op-guide/security/".to_owned()],
+        processes: vec!["etcd".to_owned()],
         tcp_ports: vec![2379],
         udp_ports: Vec::new(),
         worst: Some(Severity::Critical),

@@ -8,7 +8,7 @@ use postern::correlate::rules::{ALL, OF_VANTAGES};
 use postern::correlate::{Context, InsideView, correlate, findings_only};
 use postern::model::{Confidence, Finding, Improbable, Report, Severity};
 
-use crate::build::{Inside, Scan, facts};
+use crate::build::{Inside, Scan, facts, paths};
 
 #[test]
 fn every_rule_file_is_registered_under_its_name_and_tells_its_limits() {
@@ -79,6 +79,35 @@ fn a_published_port_is_stopped_in_docker_user() {
     assert!(triage.firewall.contains("--ctorigdstport 12379 -j DROP"), "{}", triage.firewall);
     assert!(triage.bind.contains("`-p 127.0.0.1:12379:2379`"), "{}", triage.bind);
     assert!(triage.disable.contains("container db"), "{}", triage.disable);
+}
+
+#[test]
+fn what_is_guarded_is_named_after_its_port_only_where_no_other_owner_is_known() {
+    let title = |owner: &str| {
+        let report = judged(
+            r#"
+            targets = ["198.18.0.7"]
+            tcp = "2379"
+            host = [{ address = "198.18.0.7", endpoints = ["2379/tcp filtered no-answer"] }]
+            "#,
+            &format!(
+                r#"source = "native"
+                id = "a"
+                addresses = ["198.18.0.7/16 eth0"]
+                listeners = ["tcp 0.0.0.0:2379 {owner}"]
+                rules = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n""#
+            ),
+        );
+        let finding = only(&report, "guarded");
+        (finding.title.clone(), finding.references.len())
+    };
+    let by_port = "etcd client API (by its port) is protected by one layer only: the host's firewall; critical if that \
+                   rule goes";
+    for owner in ["", "process=etcd", "process=docker-proxy", "process=systemd pid=1 activated"] {
+        assert_eq!(title(owner), (by_port.to_owned(), 1), "{owner}");
+    }
+    let other = "Port 2379/tcp (nginx) is protected by one layer only: the host's firewall";
+    assert_eq!(title("process=nginx"), (other.to_owned(), 0));
 }
 
 #[test]
@@ -188,7 +217,7 @@ fn ports_that_nobody_uses_decide_what_answers_everything() {
 fn judged(scan_text: &str, inside: &str) -> Report {
     let inside: Inside = toml::from_str(inside).unwrap();
     let views: [InsideView; 1] = [inside.view()];
-    correlate(scan(scan_text).report(), &views, &Context { facts: &facts(), own_addresses: &[], paths: |_| None })
+    correlate(scan(scan_text).report(), &views, &Context { facts: &facts(), own_addresses: &[], paths })
 }
 
 fn scan(text: &str) -> Scan {

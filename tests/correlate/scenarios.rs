@@ -46,6 +46,9 @@ struct Expect {
     /// Pieces of gaps, one each; the number of gaps is exact.
     #[serde(default)]
     gaps: Vec<String>,
+    /// Whether one of them makes the run incomplete.
+    #[serde(default)]
+    incomplete: bool,
     /// `ID ADDRESS` of all hosts, where that is the point.
     hosts: Option<Vec<String>>,
     /// Folded ports after it: `tcp open accepted 1-100`, where that is the point.
@@ -123,6 +126,9 @@ fn problems(scenario: &Scenario) -> Vec<String> {
         if !gaps.iter().any(|gap| gap.contains(piece.as_str())) {
             problems.push(format!("no gap says `{piece}`: {gaps:#?}"));
         }
+    }
+    if report.run.gaps.iter().any(|gap| gap.incomplete) != expect.incomplete {
+        problems.push(format!("the run is incomplete: {} expected", expect.incomplete));
     }
     if gaps.len() != expect.gaps.len() {
         problems.push(format!("{} gaps expected: {gaps:#?}", expect.gaps.len()));

@@ -12,7 +12,7 @@ fn the_big_listing_is_read() {
     let ruleset = read_text(&listing(), &[]).unwrap();
     assert_eq!(ruleset.tables[0].chains[1].rules.len(), RULES);
     assert_eq!(ruleset.tables[0].sets.len(), SETS);
-    assert_eq!(ruleset.unread, Vec::<String>::new());
+    assert_eq!(ruleset.unread, Vec::new());
 }
 
 fn listing() -> String {

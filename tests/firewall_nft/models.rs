@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use postern::firewall::nft::read as read_json;
 use postern::firewall::ruleset::{Chain, Expression, Field, Match, Operator, Pattern, Ruleset, Statement};
+use postern::model::path::{Lack, Unread};
 use serde_json::{Value, json};
 
 use super::{json_of, names, read};
@@ -66,7 +67,7 @@ fn priorities_have_names_with_offsets() {
 fn devices_are_one_or_many() {
     for (dev, expected) in [(json!("eth0"), vec!["eth0"]), (json!(["a", "b"]), vec!["a", "b"]), (json!(null), vec![])] {
         let chain = json!({"chain": {"family": "netdev", "table": "t", "name": "c", "type": "filter", "hook": "ingress",
-            "prio": 0, "dev": dev}});
+            "prio": 0, "policy": "accept", "dev": dev}});
         let ruleset =
             read_json(&json!({"nftables": [{"table": {"family": "netdev", "name": "t"}}, chain]}), &[]).unwrap();
         assert_eq!(ruleset.tables[0].chains[0].base.as_ref().unwrap().devices, expected);
@@ -137,12 +138,13 @@ fn unknown_objects_are_named() {
     assert_eq!(
         ruleset.unread,
         [
-            "nft novelty: not known to this version",
-            "nft table of family quantum: not known to this version",
-            "chain ip t c: hook teleport is not known to this version",
-            "chain ip t gone: led to, but not listed",
-            "chain ip t lost: led to, but not listed",
+            (Lack::Novel, "nft novelty: not known to this version"),
+            (Lack::Novel, "nft table of family quantum: not known to this version"),
+            (Lack::Novel, "chain ip t c: hook teleport is not known to this version"),
+            (Lack::Broken, "chain ip t gone: led to, but not listed"),
+            (Lack::Broken, "chain ip t lost: led to, but not listed"),
         ]
+        .map(|(lack, what)| Unread::new(lack, what))
     );
     assert_eq!(ruleset.tables[0].sets["m"].incomplete.as_deref(), Some("an element without data: 7"));
 }
@@ -171,7 +173,7 @@ fn an_unknown_operator_is_an_unknown_match() {
     let found = statements(&json!({"match": {"op": "~", "left": {"meta": {"key": "mark"}}, "right": 1}}));
     let [Statement::Match(Match { left, right, .. })] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(*left, Expression::Unknown("meta mark ~ 0x00000001".to_owned()));
-    assert!(matches!(right, Pattern::Unknown(_)));
+    assert_eq!(*right, Pattern::Unknown("what `~` compares".to_owned()));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::checks;
 use super::drive::{Run, run};
-use super::scenario::{self, Scenario};
+use super::network::Dice;
+use super::scenario::{self, OwnDrops, Scenario, Step, Sweep};
 
 fn runs(scenario: &Scenario) -> Vec<Run> {
     let workers = std::thread::available_parallelism().map_or(1, |workers| workers.get() as u64);
@@ -102,6 +103,33 @@ fn the_rate_to_one_host_holds() {
 }
 
 #[test]
+fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
+    let run = run(&scenario::named("on-link-absent"), 1);
+    // 2,000 a second, and what a pause lets through at once.
+    assert!(run.question_burst <= 240, "{} questions within 0.1 s", run.question_burst);
+    assert_eq!(run.in_vain, 0, "probes to nobody");
+    assert_eq!(checks::found(&run), run.truth);
+}
+
+#[test]
+fn what_the_own_kernel_dropped_is_asked_again_or_declared() {
+    let clean = scenario::named("clean");
+    let drops = |at_ms| OwnDrops { at_ms, packets: 7 };
+    let undropped = run(&clean, 1);
+    assert_eq!((undropped.result.stats.rounds, undropped.result.stats.dropped_replies), (2, 0));
+    // In the second round, which would have been the last.
+    let once = run(&Scenario { own_drops: vec![drops(80)], ..clean.clone() }, 1);
+    assert_eq!((once.result.stats.rounds, once.result.stats.dropped_replies), (3, 7));
+    assert!(once.result.gaps.is_empty(), "{:?}", once.result.gaps);
+    // In every one.
+    let sweep = Sweep { rounds: Some(3), ..clean.sweep.clone() };
+    let always = run(&Scenario { own_drops: (0..5000).map(|number| drops(number * 20)).collect(), sweep, ..clean }, 1);
+    let declared = always.result.gaps.iter().any(|gap| gap.incomplete && gap.cause.contains("its kernel dropped them"));
+    assert!(declared, "{:?}", always.result.gaps);
+    assert_eq!(checks::found(&always), always.truth);
+}
+
+#[test]
 fn icmp_errors_name_their_reason_and_offender() {
     let run = run(&scenario::named("rate-limited-icmp"), 2);
     let rejected: Vec<_> = run.result.groups.iter().filter(|group| group.offender.is_some()).collect();
@@ -118,4 +146,34 @@ fn half_open_state_is_no_silence() {
         let run = run(&scenario::named("half-open"), seed);
         assert_eq!(checks::found(&run), run.truth, "seed {seed}");
     }
+}
+
+#[test]
+fn the_bound_holds_whatever_the_loss_does_meanwhile() {
+    let all = 200;
+    let held = (0..all).filter(|&seed| {
+        let run = run(&restless(seed), seed);
+        checks::sound(&run);
+        checks::stated(&run) <= checks::recall(&run) + 1e-9
+    });
+    let held = held.count();
+    assert!(checks::is_bound(held, all as usize), "the lower bound holds in {held} of {all} runs");
+}
+
+/// A network whose loss changes at random times to random values, rounds long and short.
+fn restless(seed: u64) -> Scenario {
+    let mut dice = Dice(seed ^ 0x0052_e571_e550);
+    let mut scenario = Scenario { runs: 1, ..scenario::named("loss-steps") };
+    scenario.targets.open = 2 + dice.below(12) as usize;
+    scenario.targets.shard = dice.chance(0.3).then(|| "1/3".to_owned());
+    scenario.sweep.rate = Some([2_000, 5_000, 20_000, 100_000][dice.below(4) as usize]);
+    let mut at_ms = 0;
+    scenario.path.steps = std::iter::repeat_with(|| {
+        at_ms += dice.below(300);
+        let loss = [0.0, 0.02, 0.1, 0.3, 0.6, 1.0][dice.below(6) as usize];
+        Step { at_ms, loss }
+    })
+    .take(40)
+    .collect();
+    scenario
 }

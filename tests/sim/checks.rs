@@ -65,8 +65,7 @@ pub fn sound(run: &Run) {
         let open =
             run.result.observations.iter().filter(|observation| observation.endpoint.address == *address).count();
         let folded: usize = groups.get(address).map_or(0, |groups| groups.iter().map(|(_, ports)| ports.len()).sum());
-        let asked = run.asked as usize / run.network.addresses().len();
-        assert_eq!(open + folded, asked, "seed {seed}: ports of {address}");
+        assert_eq!(open + folded, run.asked[address], "seed {seed}: ports of {address}");
         assert!(run.network.is_living(*address), "seed {seed}: {address} does not exist");
     }
     for observation in &run.result.observations {
@@ -85,7 +84,7 @@ pub fn sound(run: &Run) {
 pub fn as_expected(name: &str, scenario: &Scenario, runs: &[Run]) -> Vec<String> {
     let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
     let share = mean(&|run| found(run).intersection(&run.truth).count() as f64 / (run.truth.len() as f64).max(1.0));
-    let each = mean(&|run| run.result.stats.probes_sent as f64 / run.asked as f64);
+    let each = mean(&|run| run.result.stats.probes_sent as f64 / run.asked.values().sum::<usize>() as f64);
     let seconds = mean(&|run| run.seconds);
     let held = held(runs, stated);
     let lower = mean(&stated);

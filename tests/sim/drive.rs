@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use postern::model::{Endpoint, PortRanges, Transport};
+use postern::model::{Endpoint, PortRanges, ProbeSpace as _, Shard, Transport};
 use postern::sweep::SweepResult;
-use postern::sweep::syn::{Batch, Hop, Machine, Next, SynSettings, Way, Ways};
+use postern::sweep::syn::{Batch, Hop, Losses, Machine, Next, SynSettings, Way, Ways};
 use postern::targets::{Space, TargetSet};
 use postern::wire::{Mac, Reply};
 
@@ -20,10 +20,14 @@ pub struct Run {
     pub result: SweepResult,
     pub network: Network,
     pub truth: BTreeSet<Endpoint>,
-    pub asked: u64,
+    /// Ports that each address is asked.
+    pub asked: HashMap<IpAddr, usize>,
     pub seconds: f64,
-    /// Most probes that one host was sent within any tenth of a second.
+    /// Most probes that one host was sent within any tenth of a second, and most questions for neighbours.
     pub host_burst: usize,
+    pub question_burst: usize,
+    /// Probes to addresses that nobody has.
+    pub in_vain: usize,
 }
 
 /// Probes per second that the driver takes.
@@ -44,7 +48,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let start = some_instant();
     let mut network = Network::new(scenario, &list, seed, start);
     let targets = TargetSet::from_ranges(network.addresses().iter().map(|&address| (address, address)));
-    let space = Space::new(targets, &ports, Transport::Tcp, seed);
+    let shard = scenario.targets.shard.as_ref().map_or_else(Shard::default, |shard| shard.parse().unwrap());
+    let space = Space::new(targets, &ports, Transport::Tcp, seed).sharded(shard);
     let source: IpAddr = if scenario.targets.ipv6 { "2001:db8::1".parse().unwrap() } else { [198, 18, 0, 1].into() };
     let hop = if scenario.targets.on_link { Hop::OnLink } else { Hop::Routed };
     let everywhere = if scenario.targets.ipv6 { "::/0" } else { "0.0.0.0/0" };
@@ -63,7 +68,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         key,
     };
     network.leave_half_open(FIRST_PORT);
-    let truth = network.truth();
+    let truth = network.truth().into_iter().filter(|endpoint| space.contains(endpoint)).collect();
     let mut machine = Machine::new(&space, settings, start);
     let mut batch = Batch::new(BATCH);
     let mut now = start;
@@ -71,6 +76,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     let mut pending: HashMap<u64, Event> = HashMap::new();
     let mut number = 0;
     let mut host_load: HashMap<(IpAddr, u128), usize> = HashMap::new();
+    let mut questions: HashMap<u128, usize> = HashMap::new();
+    let mut own_drops = scenario.own_drops.iter().peekable();
+    let mut in_vain = 0;
     loop {
         while let Some(&Reverse((at, id))) = events.peek() {
             if at > now {
@@ -83,6 +91,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
                 None => {}
             }
         }
+        while let Some(drops) = own_drops.next_if(|drops| start + Duration::from_millis(drops.at_ms) <= now) {
+            machine.on_losses(now, Losses { receive_drops: drops.packets, send_failures: 0 });
+        }
         let next = machine.poll_transmit(now, &mut batch);
         assert!(batch.probes.len() <= BATCH && batch.questions.len() <= BATCH);
         let mut schedule = |at: Instant, event: Event| {
@@ -90,8 +101,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
             events.push(Reverse((at, number)));
             pending.insert(number, event);
         };
+        let tenth = now.duration_since(start).as_millis() / 100;
+        *questions.entry(tenth).or_default() += batch.questions.len();
         for probe in &batch.probes {
-            let tenth = now.duration_since(start).as_millis() / 100;
+            in_vain += usize::from(!network.is_living(probe.syn.destination));
             *host_load.entry((probe.syn.destination, tenth)).or_default() += 1;
             for (at, reply) in network.send(probe, source, now) {
                 schedule(at, Event::Packet(reply));
@@ -116,8 +129,11 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
     }
     let result = machine.finish(now, false);
     let host_burst = host_load.into_values().max().unwrap_or(0);
-    let asked = u64::from(scenario.targets.addresses) * list.len() as u64;
-    Run { seed, result, truth, network, asked, seconds: now.duration_since(start).as_secs_f64(), host_burst }
+    let question_burst = questions.into_values().max().unwrap_or(0);
+    let asked_of = |address: IpAddr| list.iter().filter(|port| space.contains(&Endpoint::tcp(address, **port))).count();
+    let asked = network.addresses().iter().map(|&address| (address, asked_of(address))).collect();
+    let seconds = now.duration_since(start).as_secs_f64();
+    Run { seed, result, truth, network, asked, seconds, host_burst, question_burst, in_vain }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a virtual clock counts from some instant")]

@@ -249,7 +249,10 @@ impl Network {
                 return true;
             }
         }
-        self.dice.chance(self.scenario.path.loss)
+        let step =
+            self.scenario.path.steps.iter().rev().find(|step| self.start + Duration::from_millis(step.at_ms) <= at);
+        let loss = step.map_or(self.scenario.path.loss, |step| step.loss);
+        self.dice.chance(loss)
     }
 
     /// Whether the narrowest part of the way has room for a probe.

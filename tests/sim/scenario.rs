@@ -19,6 +19,9 @@ pub struct Scenario {
     pub hosts: Hosts,
     #[serde(default)]
     pub middlebox: Option<Middlebox>,
+    /// What the own kernel says that it dropped, and when.
+    #[serde(default)]
+    pub own_drops: Vec<OwnDrops>,
     #[serde(default)]
     pub sweep: Sweep,
     pub expect: Expect,
@@ -39,6 +42,9 @@ pub struct Targets {
     pub on_link: bool,
     #[serde(default)]
     pub ipv6: bool,
+    /// One shard of them alone: `1/3`.
+    #[serde(default)]
+    pub shard: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -58,6 +64,8 @@ pub struct Way {
     pub loss: f64,
     /// Outages: from time to time most is lost.
     pub burst: Option<Burst>,
+    /// From these times on the chance is another one, in ascending order.
+    pub steps: Vec<Step>,
     /// Microseconds, from and to.
     pub delay_us: [u64; 2],
     /// Chance that an answer comes twice, and that it comes late, by up to so much.
@@ -75,6 +83,7 @@ impl Default for Way {
         Self {
             loss: 0.0,
             burst: None,
+            steps: Vec::new(),
             delay_us: [200, 400],
             duplicate: 0.0,
             reorder: 0.0,
@@ -90,6 +99,13 @@ impl Default for Way {
 pub struct Burst {
     pub every_ms: u64,
     pub lasts_ms: u64,
+    pub loss: f64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub at_ms: u64,
     pub loss: f64,
 }
 
@@ -120,6 +136,13 @@ pub struct Middlebox {
     pub table: usize,
     /// How long an entry of an unanswered SYN stays.
     pub timeout_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnDrops {
+    pub at_ms: u64,
+    pub packets: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

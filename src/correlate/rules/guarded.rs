@@ -1,7 +1,7 @@
 //! Detects services that only the host's firewall protects: one layer, and one `flush ruleset` away from being open.
 //!
-//! Cannot know: what the service would answer, as nobody gets to it; its port tells what it probably is, and what that
-//! would come to.
+//! Cannot know: what the service would answer, as nobody gets to it; its port, where no other owner is known, tells what
+//! it probably is and what that would come to.
 
 use super::HostCase;
 use crate::model::{Finding, Severity, Verdict};
@@ -13,7 +13,12 @@ pub fn check(host: &HostCase<'_>) -> Vec<Finding> {
     guarded
         .map(|case| {
             let usual = case.usual.and_then(|facts| Some((facts, facts.worst.filter(|worst| *worst >= Severity::High)?)));
-            let name = usual.map_or_else(|| case.title(), |(facts, _)| format!("{} (by its port)", facts.title));
+            let owner = case.entry.listener.as_ref().and_then(|listener| listener.process.as_deref());
+            let name = match (usual, owner) {
+                (Some((facts, _)), _) => format!("{} (by its port)", facts.title),
+                (None, Some(owner)) => format!("{} ({owner})", case.title()),
+                (None, None) => case.title(),
+            };
             let goes = usual.map_or_else(String::new, |(_, worst)| format!("; {worst} if that rule goes"));
             let title = format!("{name} is protected by one layer only: the host's firewall{goes}");
             // A rule is easily flushed; how bad that would be decides whether it is worth a second layer.

@@ -59,7 +59,7 @@ pub struct HostCase<'a> {
 pub struct Case<'a> {
     pub entry: &'a EndpointEntry,
     pub facts: Option<&'a ServiceFacts>,
-    /// Of the one service whose usual port it is, where no probe got an answer.
+    /// Of the one service whose usual port it is, where no probe got an answer and no owner is known to be another.
     pub usual: Option<&'a ServiceFacts>,
     pub sight: Sight,
     /// Of the verdict; certain where none was made.

@@ -13,17 +13,15 @@ use super::{render, sets};
 use crate::firewall::ruleset::{
     Backend, BaseChain, Chain, ChainKind, ElementData, Family, Hook, Policy, Rule, Ruleset, Set, Table, Verdict,
 };
+use crate::model::path::{Lack, Unread};
 
-/// Why a listing could not be read at all.
+/// Why a listing could not be read at all. Whoever shows it knows where it came from, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NftError {
-    #[error(
-        "nft listing, line {line}, column {column}: {message}; \
-         hint: save it with `nft -j list ruleset > FILE`"
-    )]
+    #[error("nft listing, line {line}, column {column}: {message}")]
     Syntax { line: usize, column: usize, message: String },
     /// With the place as a JSON pointer (RFC 6901).
-    #[error("nft listing, at `{pointer}`: {message}; hint: save it with `nft -j list ruleset > FILE`")]
+    #[error("nft listing, at `{pointer}`: {message}")]
     Structure { pointer: String, message: String },
 }
 
@@ -157,7 +155,7 @@ struct Listing<'a> {
     tables: Vec<Draft>,
     /// Place in `tables` of a family and a name.
     at: HashMap<Family, HashMap<String, usize>>,
-    unread: Vec<String>,
+    unread: Vec<Unread>,
 }
 
 /// A table while it is read.
@@ -226,14 +224,15 @@ impl<'d> Listing<'d> {
             "counter" | "quota" | "limit" | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "synproxy"
             | "flowtable" | "tunnel" => return Ok(()),
             other => {
-                self.unread.push(format!("nft {other}: not known to this version"));
+                self.unread.push(Unread::new(Lack::Novel, format!("nft {other}: not known to this version")));
                 return Ok(());
             }
         }
         let body = body.as_object().ok_or_else(|| wrong(format!("/nftables/{index}/{kind}"), "not an object"))?;
         let object = Object { index, kind, body };
         let Some(family) = object.family()? else {
-            self.unread.push(format!("nft {kind} of family {}: not known to this version", object.text("family")?));
+            let what = format!("nft {kind} of family {}: not known to this version", object.text("family")?);
+            self.unread.push(Unread::new(Lack::Novel, what));
             return Ok(());
         };
         if kind == "table" {
@@ -307,7 +306,8 @@ impl<'d> Listing<'d> {
                 }
             }
             for target in draft.targets.iter().filter(|target| !draft.chains.contains_key(*target)) {
-                self.unread.push(format!("chain {family} {} {target}: led to, but not listed", draft.table.name));
+                let what = format!("chain {family} {} {target}: led to, but not listed", draft.table.name);
+                self.unread.push(Unread::new(Lack::Broken, what));
             }
             // nft 1.0.6 leaves the flag `dynamic` out: a rule that fills the set tells the same.
             for name in &draft.filled {
@@ -331,17 +331,22 @@ fn set(draft: &mut Draft, object: Object<'_>) -> Result<(), NftError> {
     Ok(())
 }
 
-fn chain(draft: &mut Draft, object: Object<'_>, unread: &mut Vec<String>) -> Result<(), NftError> {
+fn chain(draft: &mut Draft, object: Object<'_>, unread: &mut Vec<Unread>) -> Result<(), NftError> {
     let name = object.text("name")?;
     if draft.chains.contains_key(name) {
         return Err(object.wrong("name", format!("a second chain {name}")));
     }
     let base = match object.body.get("hook") {
-        None => None,
+        // All of them are printed together, or none: a chain with some of them is of no nft.
+        None => match ["type", "prio", "policy", "dev"].into_iter().find(|key| object.body.get(key).is_some()) {
+            Some(key) => return Err(object.wrong("", format!("has a `{key}` and no `hook`"))),
+            None => None,
+        },
         Some(_) => match base_chain(object, draft.table.family)? {
             Ok(base) => Some(base),
             Err(reason) => {
-                unread.push(format!("chain {} {} {name}: {reason}", family_name(draft.table.family), draft.table.name));
+                let what = format!("chain {} {} {name}: {reason}", family_name(draft.table.family), draft.table.name);
+                unread.push(Unread::new(Lack::Novel, what));
                 None
             }
         },
@@ -369,10 +374,13 @@ fn base_chain(object: Object<'_>, family: Family) -> Result<Result<BaseChain, St
         "egress" => Hook::Egress,
         other => return Ok(Err(format!("hook {other} is not known to this version"))),
     };
-    let policy = match object.body.get("policy").map(Value::as_str) {
-        None | Some(Some("accept")) => Policy::Accept,
-        Some(Some("drop")) => Policy::Drop,
-        Some(_) => return Err(object.wrong("policy", "neither accept nor drop")),
+    // nft prints it of every base chain, whatever its family and its hook, and whether or not anybody set it
+    // (`chain_print_json`; libnftables-json(5), CHAIN: required for base chains). What it would be without it nobody knows.
+    let policy = object.body.get("policy").ok_or_else(|| object.wrong("", "has a hook and no `policy`"))?;
+    let policy = match policy.as_str() {
+        Some("accept") => Policy::Accept,
+        Some("drop") => Policy::Drop,
+        _ => return Err(object.wrong("policy", "neither accept nor drop")),
     };
     let priority = object.body.get("prio").ok_or_else(|| object.wrong("", "has a hook and no `prio`"))?;
     let priority = self::priority(priority, family).ok_or_else(|| object.wrong("prio", "not a priority"))?;

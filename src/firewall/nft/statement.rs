@@ -124,7 +124,8 @@ impl Reader<'_> {
         self.matched(found.unwrap_or_else(|| Match {
             left: Expression::Unknown(render::comparison(body)),
             operator: Operator::Equal,
-            right: Pattern::Unknown(render::expression(right)),
+            // Both sides may be plain: what nobody knows is the operator between them.
+            right: Pattern::Unknown(format!("what `{sign}` compares")),
         }));
         Ok(())
     }

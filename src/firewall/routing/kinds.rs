@@ -62,6 +62,17 @@ impl Router {
         Ok(RTN_UNICAST)
     }
 
+    /// Why the host takes a packet to the address itself.
+    pub fn why_local(&self, destination: IpAddr) -> String {
+        let kind = match self.address_type(destination, None) {
+            Ok(RTN_ANYCAST) => "an anycast address of this namespace",
+            Ok(RTN_BROADCAST) => "a broadcast address, and every host of the link takes it",
+            Ok(RTN_MULTICAST) => "a multicast group, and every host that joined it takes it",
+            _ => "an address of this namespace",
+        };
+        format!("{destination} is {kind}")
+    }
+
     /// Last address of a subnet of this host's, for reports without routes.
     fn is_broadcast(&self, asked: IpAddr) -> bool {
         asked.is_ipv4()

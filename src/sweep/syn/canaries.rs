@@ -19,9 +19,12 @@ pub struct Canaries {
     fresh: VecDeque<Place>,
     /// To be sent this round.
     queue: Vec<Place>,
-    /// Probes between two canaries, and since the last one.
-    interval: u64,
-    since: u64,
+    /// Of this wave: its positions, how many canaries it began with, and the position that the next one is due at. They go
+    /// by positions and not by probes: what is left unanswered, or is this shard's, lies evenly among the positions, and so
+    /// a part of the round that was lost is lost to the same share of canaries and of probes.
+    positions: u64,
+    spread: u64,
+    next: u64,
     /// Sent and not yet answered, by place and port of ours: when, and where in the notes.
     pending: HashMap<(Place, u8), (Instant, Option<usize>)>,
     /// Those of the later rounds.
@@ -44,7 +47,7 @@ const SAMPLE: usize = 4096;
 /// Canaries of one round at most, and as many as a bound worth telling takes.
 const MOST: usize = 2048;
 const WANTED: usize = 256;
-/// The first round's are one among this many probes.
+/// The first round's are one among this many positions.
 const FIRST_INTERVAL: u64 = 256;
 const FRESH: usize = 256;
 
@@ -56,8 +59,9 @@ impl Canaries {
             seen: 0,
             fresh: VecDeque::with_capacity(FRESH),
             queue: Vec::new(),
-            interval: FIRST_INTERVAL,
-            since: 0,
+            positions: 0,
+            spread: 0,
+            next: FIRST_INTERVAL,
             pending: HashMap::new(),
             notes: Vec::new(),
             order: VecDeque::new(),
@@ -77,7 +81,7 @@ impl Canaries {
                 self.sample[at as usize] = place;
             }
         }
-        if self.counts.len() == 1 {
+        if self.is_first_round() {
             if self.fresh.len() == FRESH {
                 self.fresh.pop_front();
             }
@@ -106,8 +110,6 @@ impl Canaries {
         let wanted = share.saturating_sub(hosts.len());
         hosts.extend(more.take(wanted));
         self.shuffle(&mut hosts);
-        self.interval = (probes / (hosts.len() as u64).max(1)).max(1);
-        self.since = 0;
         self.queue = hosts;
     }
 
@@ -118,16 +120,43 @@ impl Canaries {
         }
     }
 
-    /// A probe was sent: whether it is time for a canary.
-    pub const fn is_due(&mut self) -> bool {
-        self.since += 1;
-        self.since >= self.interval
+    /// A walk through so many positions begins.
+    pub fn begin_wave(&mut self, positions: u64) {
+        self.positions = positions;
+        self.spread = self.queue.len() as u64;
+        self.next = if self.is_first_round() { FIRST_INTERVAL } else { self.due() };
     }
 
-    /// The next canary.
-    pub fn take(&mut self) -> Option<Place> {
-        self.since = 0;
-        if self.counts.len() == 1 { self.fresh.pop_front() } else { self.queue.pop() }
+    /// Whether it is time for a canary once a walk is at `position`.
+    pub const fn is_due(&self, position: u64) -> bool {
+        position >= self.next
+    }
+
+    /// The next canary, at `position`.
+    pub fn take(&mut self, position: u64) -> Option<Place> {
+        if self.is_first_round() {
+            self.next = position + FIRST_INTERVAL;
+            return self.fresh.pop_front();
+        }
+        let place = self.queue.pop();
+        self.next = self.due();
+        place
+    }
+
+    /// Where the canary that is next in the queue is due: in the middle of its share of the positions.
+    fn due(&self) -> u64 {
+        let left = self.queue.len() as u64;
+        if left == 0 {
+            return u64::MAX;
+        }
+        let number = self.spread.saturating_sub(left);
+        let at = u128::from(self.positions) * u128::from(2 * number + 1) / u128::from(2 * self.spread);
+        // Below the number of positions.
+        at as u64
+    }
+
+    const fn is_first_round(&self) -> bool {
+        self.counts.len() == 1
     }
 
     /// A canary that was taken was sent from our port number `ask`.
@@ -174,10 +203,12 @@ impl Canaries {
         self.pending.is_empty() || self.order.is_empty()
     }
 
-    /// The round is over: what has not answered is lost.
-    pub fn end_round(&mut self) {
+    /// The round is over: what has not answered is lost, and `judged` is told of all that it was not told of yet.
+    pub fn end_round(&mut self, judged: impl FnMut(Instant, bool)) {
+        if let Some(&(last, ..)) = self.order.back() {
+            self.expire(last, Duration::ZERO, judged);
+        }
         self.pending.clear();
-        self.order.clear();
         self.queue.clear();
     }
 
@@ -189,5 +220,44 @@ impl Canaries {
     /// By round, the first one first.
     pub fn counts(&self) -> &[Count] {
         &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "some instant to count from")]
+
+    use super::*;
+
+    /// Canaries of a round of 10,000 positions, of which `is_asked` says which are asked: where each was sent.
+    fn walk(is_asked: impl Fn(u64) -> bool) -> Vec<u64> {
+        let mut canaries = Canaries::new(Dice::new(3));
+        for host in 0..100 {
+            canaries.learn(Place { host, port: 0 });
+        }
+        canaries.begin_round(Vec::new(), Vec::new(), 100);
+        canaries.begin_wave(10_000);
+        let mut sent = Vec::new();
+        for position in (0..10_000).filter(|position| is_asked(*position)) {
+            while canaries.is_due(position) {
+                let place = canaries.take(position).expect("what is due is there");
+                canaries.sent(place, 1, Instant::now());
+                sent.push(position);
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn each_part_of_a_round_has_its_share_of_canaries() {
+        // All are asked; one in four (a shard); hardly any (the others have answered). The last ones follow the walk.
+        for every in [1, 4, 500] {
+            let sent = walk(|position| position % every == 0);
+            assert!(sent.len() >= 95, "one in {every} is asked: {} canaries", sent.len());
+            for quarter in 0..4 {
+                let share = sent.iter().filter(|position| **position / 2500 == quarter).count();
+                assert!((20..=30).contains(&share), "one in {every} is asked: {share} in quarter {quarter}");
+            }
+        }
     }
 }

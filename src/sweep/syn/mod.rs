@@ -21,6 +21,7 @@ mod number;
 mod outcome;
 mod receive;
 mod rounds;
+mod sample;
 mod sent;
 mod speed;
 mod suspects;

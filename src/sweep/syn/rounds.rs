@@ -44,25 +44,21 @@ impl Machine<'_> {
         let space = narrowed.as_deref().unwrap_or(self.space);
         self.wave = Wave { len: space.len(), pass: space.pass().max(1), began: Some(now), ..Wave::default() };
         self.wave.space = narrowed;
+        self.canaries.begin_wave(self.wave.len);
         self.phase = Phase::Asking;
         self.totals.round_began.get_or_insert(now);
     }
 
     /// The round has settled: sums it up and begins another one, if that is worth it.
     pub(super) fn end_round(&mut self, now: Instant) {
-        self.canaries.end_round();
-        let count = self.canaries.counts().last().copied().unwrap_or_default();
+        let speed = &mut self.speed;
+        self.canaries.end_round(|sent, lost| speed.outcome(sent, lost));
         let elapsed = self
             .totals
             .last_sent
             .zip(self.totals.round_began)
             .map(|(last, began)| last.saturating_duration_since(began));
-        let round = RoundSpeed {
-            sent: self.totals.round_sent,
-            elapsed: elapsed.unwrap_or_default(),
-            asked: count.asked,
-            lost: count.asked.saturating_sub(count.answered),
-        };
+        let round = RoundSpeed { sent: self.totals.round_sent, elapsed: elapsed.unwrap_or_default() };
         self.speed.round_over(&round, now);
         if self.round > 0 && self.totals.round_sent == 0 {
             // Everything has answered: on all living hosts, or on those that were still asked.
@@ -143,7 +139,7 @@ impl Machine<'_> {
 
     fn begin_round(&mut self, round: u32, hosts: Vec<u64>, now: Instant) {
         let asked = hosts.iter().filter_map(|host| self.hosts.get(host)).map(|host| u64::from(host.answered)).sum();
-        let probes = (hosts.len() as u64 * self.ports).saturating_sub(asked);
+        let probes = self.share_of(hosts.len() as u64 * self.ports).saturating_sub(asked);
         self.round = round;
         self.found.push(0);
         self.found_open.push(0);
@@ -174,6 +170,13 @@ impl Machine<'_> {
         self.neighbours.begin_wave();
         let narrowed = self.space.among(hosts);
         self.begin_wave(Some(narrowed), now);
+    }
+
+    /// How many of so many endpoints of some hosts are this shard's.
+    fn share_of(&self, endpoints: u64) -> u64 {
+        let all = u128::from(self.space.addresses()) * u128::from(self.ports);
+        // No more than all of them.
+        (u128::from(endpoints) * u128::from(self.space.len()) / all.max(1)) as u64
     }
 
     /// Control probes that stayed silent, of hosts where another one is open.

@@ -1,12 +1,14 @@
 //! How fast: the operator's limits, and what losses say about the network's. Pure.
 //!
 //! Starts as fast as it may. Probes of endpoints that are known to answer ("canaries") measure the loss while the sweep
-//! runs. When it grows, the rate is halved on trial: if the loss falls, the rate was its cause, and recovers slowly from
-//! there; if not, the loss has another cause, which no slowness mends, and the old rate comes back. What the own kernel
-//! drops needs no trial.
+//! runs. When it grows, a rate is tried that the share which came through would fill, half of the old one at most: if the
+//! loss falls, the rate was its cause, and recovers slowly from there, or, while too much is still lost, is tried lower
+//! yet; if not, the loss has another cause, which no slowness mends, and the old rate comes back. What the own kernel
+//! drops needs no trial. Silence alone slows nothing down: where hardly anything answers, that is how it is.
 
 use std::time::{Duration, Instant};
 
+use super::sample::{CHANCE, Relief, SOME, Sample};
 use crate::sweep::pace::Pace;
 
 /// The rate of a sweep.
@@ -18,6 +20,8 @@ pub struct Speed {
     /// Loss that does not depend on the rate.
     baseline: f64,
     trial: Option<Trial>,
+    /// The last rate that was too much; the limit, while none was.
+    too_much: f64,
     changed: Instant,
     window: Window,
     /// Probes per second of the last full window: an unlimited rate means no number.
@@ -27,45 +31,19 @@ pub struct Speed {
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     rate_before: f64,
-    loss_before: f64,
+    /// What really left, where the rate before was no limit.
+    achieved_before: f64,
+    before: Sample,
+    /// A second one, far lower, after one without effect.
+    is_last: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Window {
     started: Instant,
     sent: u64,
-    asked: u32,
-    lost: u32,
+    canaries: Sample,
 }
-
-/// Canaries that were asked at one rate, and those of them that were lost.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    asked: u32,
-    lost: u32,
-}
-
-impl Sample {
-    fn loss(self) -> f64 {
-        f64::from(self.lost) / f64::from(self.asked.max(1))
-    }
-
-    /// How far a sample of this size strays from a loss.
-    fn spread(self, loss: f64) -> f64 {
-        (loss * (1.0 - loss) / f64::from(self.asked.max(1))).sqrt()
-    }
-
-    /// Whether at a fraction of the rate so much less is lost that the rate must have been the cause: half the rate would
-    /// double the share that comes through, or end the loss.
-    fn is_relief_from(self, before: f64) -> bool {
-        let loss = self.loss();
-        let is_less = loss <= before * 0.6 || 1.0 - loss >= 1.4 * (1.0 - before);
-        is_less && before - loss > CHANCE * self.spread(before)
-    }
-}
-
-/// Standard deviations that are no chance.
-const CHANCE: f64 = 2.0;
 
 /// A round as the rate sees it.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +51,6 @@ pub struct RoundSpeed {
     pub sent: u64,
     /// From the first probe to the last.
     pub elapsed: Duration,
-    /// Canaries, and those of them that were lost.
-    pub asked: u32,
-    pub lost: u32,
 }
 
 /// A stand-in for no limit.
@@ -83,10 +58,18 @@ const UNLIMITED: f64 = 1e9;
 /// Never slower than this: a sweep that stands still finds nothing at all.
 const LEAST: f64 = 100.0;
 const WINDOW: Duration = Duration::from_millis(100);
-/// Outcomes that a judgement takes at least.
-const ENOUGH: u32 = 40;
+/// Outcomes that a judgement takes at least; at the end of a round half of them, and to recover a quarter.
+const ENOUGH: u32 = 2 * SOME;
 /// Loss above the known one that starts a trial.
 const SUSPICIOUS: f64 = 0.08;
+/// The smallest fraction of a rate that is tried.
+const LEAST_FRACTION: f64 = 0.02;
+/// No slower is tried where less slowness made no difference.
+const FAR_TOO_MUCH: f64 = 1000.0;
+/// Recovery: slow below a rate that was too much, fast far below it.
+const SLOWLY: f64 = 1.1;
+const FAST: f64 = 2.0;
+const FAR_BELOW: f64 = 4.0;
 
 impl Speed {
     /// `limit` in probes per second.
@@ -98,8 +81,9 @@ impl Speed {
             pace: Pace::new(limit, now),
             baseline: 0.0,
             trial: None,
+            too_much: limit,
             changed: now,
-            window: Window { started: now, sent: 0, asked: 0, lost: 0 },
+            window: Window { started: now, sent: 0, canaries: Sample::default() },
             achieved: 0.0,
         }
     }
@@ -127,14 +111,15 @@ impl Speed {
     pub fn outcome(&mut self, sent: Instant, lost: bool) {
         // What left before the rate changed tells about the rate before.
         if sent >= self.changed {
-            self.window.asked += 1;
-            self.window.lost += u32::from(lost);
+            self.window.canaries.asked += 1;
+            self.window.canaries.lost += u32::from(lost);
         }
     }
 
     /// The own machine lost something: answers it did not fetch in time, frames it could not send.
     pub fn own_loss(&mut self, now: Instant) {
         if now.saturating_duration_since(self.changed) >= WINDOW / 2 {
+            self.too_much = self.really();
             self.slow_down(0.7, now);
         }
     }
@@ -150,59 +135,108 @@ impl Speed {
             self.window.sent = 0;
         }
         self.window.started = now;
-        if self.window.asked < ENOUGH {
-            return;
-        }
-        let sample = Sample { asked: self.window.asked, lost: self.window.lost };
-        (self.window.asked, self.window.lost) = (0, 0);
-        self.judge(sample, 0.5, now);
+        self.judge_if(ENOUGH, now);
     }
 
-    /// A round is over, in which so many of the canaries that were asked were lost: rounds may be shorter than windows.
+    /// A round is over, and all its canaries have been told of: rounds may be shorter than windows.
     pub fn round_over(&mut self, round: &RoundSpeed, now: Instant) {
-        if round.sent > 0 && round.elapsed > Duration::ZERO {
+        if round.sent > 0 && round.elapsed > Duration::ZERO && round.elapsed < WINDOW {
             self.achieved = round.sent as f64 / round.elapsed.as_secs_f64();
         }
-        if round.elapsed < WINDOW && round.asked >= ENOUGH / 2 {
-            let sample = Sample { asked: round.asked, lost: round.lost };
-            // What came through is what the way takes.
-            self.judge(sample, (1.0 - sample.loss()).clamp(0.02, 0.5), now);
+        self.judge_if(SOME, now);
+    }
+
+    /// Judges what the window holds, if there is so much of it, or if less says enough.
+    fn judge_if(&mut self, enough: u32, now: Instant) {
+        let sample = self.window.canaries;
+        let is_plain = match &self.trial {
+            Some(trial) => sample.relief_from(trial.before) == Relief::Plain,
+            None => sample.is_mostly_lost() || self.is_far_below() && sample.asked >= SOME / 2 && sample.lost == 0,
+        };
+        if sample.asked >= enough || is_plain {
+            self.window.canaries = Sample::default();
+            self.judge(sample, now);
         }
     }
 
-    fn judge(&mut self, sample: Sample, factor: f64, now: Instant) {
-        let loss = sample.loss();
-        match self.trial.take() {
-            Some(trial) if !sample.is_relief_from(trial.loss_before) => {
-                // Both measured the same.
-                self.baseline = f64::midpoint(loss, trial.loss_before);
-                self.set(trial.rate_before, now);
-            }
-            Some(_) => {}
-            None if loss > self.baseline + SUSPICIOUS.max(CHANCE * sample.spread(self.baseline)) => {
-                let rate_before = self.rate;
-                self.slow_down(factor, now);
-                self.trial = Some(Trial { rate_before, loss_before: loss });
-            }
-            None => {
-                self.baseline = self.baseline * 0.9 + loss.min(self.baseline) * 0.1;
-                if self.rate < self.limit {
-                    self.set((self.rate * 1.1).min(self.limit), now);
+    fn judge(&mut self, sample: Sample, now: Instant) {
+        let mut rate_before = self.rate;
+        if let Some(trial) = self.trial.take() {
+            match sample.relief_from(trial.before) {
+                Relief::None if self.may_be_far_too_much(sample, &trial) => {
+                    self.slow_down(LEAST_FRACTION.max(FAR_TOO_MUCH / self.really()), now);
+                    self.trial = Some(Trial { before: sample, is_last: true, ..trial });
+                    return;
                 }
+                Relief::None => {
+                    // Both measured the same.
+                    self.baseline = f64::midpoint(sample.loss(), trial.before.loss());
+                    self.set(trial.rate_before, now);
+                    return;
+                }
+                Relief::Perhaps => rate_before = trial.rate_before,
+                Relief::Plain => self.too_much = trial.rate_before.min(trial.achieved_before),
             }
+            if !self.is_suspicious(sample) {
+                return;
+            }
+        } else if !self.is_suspicious(sample) {
+            self.recover(sample, now);
+            return;
         }
+        if self.really() <= LEAST {
+            return;
+        }
+        let trial = Trial { rate_before, achieved_before: self.really(), before: sample, is_last: false };
+        // What came through is what the way takes.
+        self.slow_down(sample.passed().clamp(LEAST_FRACTION, 0.5), now);
+        self.trial = Some(trial);
+    }
+
+    /// Whether little comes through a rate that a way may well be unable to take a tenth of.
+    fn may_be_far_too_much(&self, sample: Sample, trial: &Trial) -> bool {
+        !trial.is_last && sample.passed() < 0.25 && self.really() > 10.0 * FAR_TOO_MUCH
+    }
+
+    fn is_suspicious(&self, sample: Sample) -> bool {
+        let is_more = sample.loss() > self.baseline + SUSPICIOUS.max(CHANCE * sample.spread(self.baseline));
+        is_more && (sample.asked >= SOME || sample.is_mostly_lost())
+    }
+
+    /// No more was lost than usual.
+    fn recover(&mut self, sample: Sample, now: Instant) {
+        let loss = sample.loss();
+        let is_over = loss < self.baseline - 2.0 * CHANCE * sample.spread(self.baseline);
+        self.baseline = if is_over { loss } else { self.baseline * 0.9 + loss.min(self.baseline) * 0.1 };
+        if self.rate >= self.limit {
+            return;
+        }
+        if self.rate > self.too_much * SLOWLY {
+            // It is not any more.
+            self.too_much = self.limit;
+        }
+        let step = if self.is_far_below() { FAST } else { SLOWLY };
+        self.set((self.rate * step).min(self.limit), now);
+    }
+
+    fn is_far_below(&self) -> bool {
+        self.rate * FAR_BELOW < self.too_much
+    }
+
+    /// What leaves in a second.
+    fn really(&self) -> f64 {
+        if self.achieved > 0.0 { self.rate.min(self.achieved) } else { self.rate }
     }
 
     fn slow_down(&mut self, factor: f64, now: Instant) {
-        let from = if self.achieved > 0.0 { self.rate.min(self.achieved) } else { self.rate };
-        self.set((from * factor).max(LEAST.min(self.limit)), now);
+        self.set((self.really() * factor).max(LEAST.min(self.limit)), now);
     }
 
     fn set(&mut self, rate: f64, now: Instant) {
         self.rate = rate;
         self.pace.set_rate(rate);
         self.changed = now;
-        (self.window.asked, self.window.lost) = (0, 0);
+        self.window.canaries = Sample::default();
     }
 }
 
@@ -239,16 +273,78 @@ mod tests {
     }
 
     #[test]
-    fn loss_of_another_cause_does_not_slow_it_down() {
+    fn a_network_that_takes_a_fiftieth_is_found_out_at_once() {
         let start = Instant::now();
         let mut speed = Speed::new(None, start);
-        run(&mut speed, start, 0..5_000, |_| 0.36);
-        let mut slow = 0;
-        for step in 0..50 {
-            let from = 5_000 + step * 100;
-            slow += u32::from(run(&mut speed, start, from..from + 100, |_| 0.36) < 500_000.0);
+        let chokes = |takes: f64| move |rate: f64| (1.0 - takes / rate.max(1.0)).max(0.0);
+        let rate = run(&mut speed, start, 0..1_000, chokes(20_000.0));
+        assert!((5_000.0..40_000.0).contains(&rate), "{rate}");
+        // So is one that takes no more than a thousandth.
+        let mut speed = Speed::new(None, start);
+        let rate = run(&mut speed, start, 0..1_000, chokes(1_000.0));
+        assert!((100.0..4_000.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn loss_of_another_cause_does_not_slow_it_down() {
+        for loss in [0.36, 0.6, 0.95] {
+            let start = Instant::now();
+            let mut speed = Speed::new(None, start);
+            run(&mut speed, start, 0..5_000, |_| loss);
+            let mut slow = 0;
+            for step in 0..50 {
+                let from = 5_000 + step * 100;
+                slow += u32::from(run(&mut speed, start, from..from + 100, |_| loss) < 500_000.0);
+            }
+            assert!(slow < 20, "slow in {slow} of 50 windows at a loss of {loss}");
         }
-        assert!(slow < 20, "slow in {slow} of 50 windows");
+    }
+
+    #[test]
+    fn after_an_outage_it_is_soon_as_fast_as_before() {
+        let start = Instant::now();
+        let mut speed = Speed::new(None, start);
+        run(&mut speed, start, 0..1_000, |_| 0.0);
+        run(&mut speed, start, 1_000..3_000, |_| 1.0);
+        let rate = run(&mut speed, start, 3_000..6_000, |_| 0.0);
+        assert!(rate > 800_000.0, "{rate}");
+        // And what chokes it from then on is noticed.
+        let rate = run(&mut speed, start, 6_000..9_000, |rate| (1.0 - 200_000.0 / rate.max(1.0)).max(0.0));
+        assert!((50_000.0..350_000.0).contains(&rate), "{rate}");
+    }
+
+    /// A short round at the full rate of a million: returns the rate after it.
+    fn short_round(speed: &mut Speed, at: Instant, asked: u32, lost: u32) -> f64 {
+        for number in 0..asked {
+            speed.outcome(at, number < lost);
+        }
+        let round = RoundSpeed { sent: 5_000, elapsed: Duration::from_millis(5) };
+        speed.round_over(&round, at + Duration::from_millis(70));
+        speed.rate
+    }
+
+    #[test]
+    fn a_few_canaries_that_are_all_lost_say_enough() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut speed = Speed::new(None, start);
+        assert_eq!(short_round(&mut speed, at(0), 4, 4), UNLIMITED, "four of four are chance");
+        let mut speed = Speed::new(None, start);
+        assert!(short_round(&mut speed, at(0), 5, 5) < 100_000.0);
+        // More comes through, though not plainly so: lower yet, instead of back.
+        let rate = short_round(&mut speed, at(100), 23, 19);
+        assert!(rate < 50_000.0, "{speed:?}");
+        // Nothing was lost: this is what the way takes.
+        assert_eq!(short_round(&mut speed, at(200), 30, 0), rate);
+    }
+
+    #[test]
+    fn silence_without_canaries_slows_nothing_down() {
+        let start = Instant::now();
+        let mut speed = Speed::new(None, start);
+        assert_eq!(short_round(&mut speed, start, 0, 0), UNLIMITED);
+        assert_eq!(speed.take(1000, start + Duration::from_secs(1)), 1000);
+        assert_eq!(speed.rate, UNLIMITED);
     }
 
     #[test]

@@ -123,9 +123,14 @@ impl Machine<'_> {
                 return Filled::Full;
             }
             let position = self.wave.position;
+            // A round that has nothing to ask needs no canaries.
+            let may_measure = round == 0 || self.totals.round_sent > 0;
+            if may_measure && self.canaries.is_due(position) && self.send_canary(now, batch) {
+                continue;
+            }
             if position >= self.wave.len {
                 // The canaries that are left.
-                if round > 0 && self.totals.round_sent > 0 && self.send_canary(now, batch) {
+                if round > 0 && may_measure && self.send_canary(now, batch) {
                     continue;
                 }
                 return Filled::End;
@@ -160,9 +165,6 @@ impl Machine<'_> {
                 batch.probes.push(Probe { syn, source, to });
                 self.totals.round_sent += 1;
             }
-            if self.canaries.is_due() && batch.probes.len() < limit {
-                self.send_canary(now, batch);
-            }
         }
         Filled::Full
     }
@@ -184,7 +186,7 @@ impl Machine<'_> {
 
     /// Puts a canary into the batch, if there is one; whether there was.
     fn send_canary(&mut self, now: Instant, batch: &mut Batch) -> bool {
-        let Some(place) = self.canaries.take() else { return false };
+        let Some(place) = self.canaries.take(self.wave.position) else { return false };
         let ask = if self.round == 0 { self.canary_ask() } else { self.round as usize };
         let endpoint = self.space.endpoint_at(place);
         if let Some((source, to)) = self.way(place, endpoint)
