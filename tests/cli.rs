@@ -23,10 +23,10 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["audit", "scan", "host", "correlate", "probes"] {
-        let output = postern(&[command, "--help"]);
+    for command in ["audit", "scan", "host", "correlate", "explain", "probes", "probes list", "probes test"] {
+        let output = postern(&command.split(' ').chain(["--help"]).collect::<Vec<_>>());
         assert_eq!(output.status.code(), Some(0));
-        insta::assert_snapshot!(format!("help-{command}"), stdout(&output));
+        insta::assert_snapshot!(format!("help-{}", command.replace(' ', "-")), stdout(&output));
     }
     insta::assert_snapshot!("help", stdout(&postern(&["--help"])));
 }

@@ -35,7 +35,7 @@ Exit codes of scan, audit and correlate:
 
 const TEST_EXIT_CODES: &str = "\
 Exit codes:
-  0  the port is open and was asked; `service` is what it is
+  0  the port is open and was asked; `service` says what answered
   1  failed
   2  wrong usage or configuration
   4  nothing was asked: the port is closed, silent or rejected, `state` and `reason` say which";
@@ -288,12 +288,19 @@ pub enum ProbesCommand {
         outputs: Vec<OutputSpec>,
     },
     /// One definition as it is written
-    Show { name: String },
+    Show {
+        /// As `postern probes list` calls it
+        name: String,
+    },
     /// Check a definition: syntax, triage answers, examples
-    Check { file: PathBuf },
+    Check {
+        /// A <service>.toml
+        file: PathBuf,
+    },
     /// Ask one endpoint with one definition
     #[command(after_help = TEST_EXIT_CODES)]
     Test {
+        /// The definition, as `postern probes list` calls it
         name: String,
         /// ADDRESS:PORT, for IPv6 [ADDRESS]:PORT; /udp behind it for UDP
         #[arg(value_parser = endpoint)]
