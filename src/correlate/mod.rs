@@ -13,9 +13,11 @@
 //! - [`everything`]: hosts that accept on every port.
 //! - [`by_rules`]: the verdicts that the host's own rules settle.
 //! - [`neighbour`]: what they do with packets of the network, where a neighbour of our own was asked.
-//! - [`hops`], [`stacks`], [`layers`], [`exhausted`]: what answers farther away, with another TCP, before the rules, or not at all for want of room.
-//! - [`verdict`], [`judging`], [`remarks`]: the verdict and its reasons; [`stakes`]: what a break-in would be
-//!   worth; [`staleness`] of host reports; [`gaps`] that are left, [`unread_rules`] among them.
+//! - [`hops`], [`stacks`], [`layers`], [`exhausted`]: what answers farther away, with another TCP, before the rules, or not
+//!   at all for want of room.
+//! - [`verdict`]: of what is [`open`], bound to [`loopback`], or [`unanswered`]; [`judging`], [`remarks`]: the verdict and its
+//!   reasons; [`stakes`]: what a break-in would be worth; [`staleness`] of host reports; [`gaps`] that are left,
+//!   [`unread_rules`] among them.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
 //! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
@@ -33,9 +35,11 @@ pub mod join;
 pub mod judging;
 pub mod layers;
 pub mod lookup;
+pub mod loopback;
 pub mod machine;
 pub mod merge;
 pub mod neighbour;
+pub mod open;
 pub mod path_words;
 pub mod remarks;
 pub mod rules;
@@ -47,6 +51,7 @@ pub mod stopped;
 pub mod takes;
 pub mod through;
 pub mod triage;
+pub mod unanswered;
 pub mod unread_rules;
 pub mod usual;
 pub mod vantages;

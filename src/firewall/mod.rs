@@ -9,8 +9,9 @@
 //!   ([`index`], [`lookup`]), after [`loops`] that no kernel takes were cut out.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
-//! - [`evaluate`]: one base chain; [`walk`]: hook by hook through one namespace, with [`routing`] between, over its bridges, and a refusal's way back; [`host_path`]:
-//!   on into the namespace behind, and the answer with its trace.
+//! - [`evaluate`]: one base chain, [`statement`] by statement; [`walk`]: hook by hook through one namespace, with
+//!   [`routing`] between, over its bridges, and a refusal's way back; [`host_path`]: on into the namespace behind, and the
+//!   answer with its `trace`.
 //! - [`fix`]: the line that closes a bypass. [`translated`]: ports that rules translate, whatever listens.
 //! - [`nft`], [`iptables`], [`ipset`]: readers of what `nft -j list ruleset`, iptables-save and ipset print.
 //! - [`dump`]: all dumps of a host as one ruleset.
@@ -36,6 +37,8 @@ pub mod packet;
 pub mod routing;
 pub mod rules;
 pub mod ruleset;
+pub mod statement;
+mod trace;
 pub mod translate;
 pub mod translated;
 pub mod value;

@@ -5,8 +5,8 @@
 //!                        └▶ sets ──────────────────────────────────────┘      └▶ render: the rule as nft prints it
 //! ```
 //!
-//! - `json`: one object of the text as a tree, which borrows from it. `reader`: objects of the listing; what refers to
-//!   what.
+//! - `document`: the text, its list, and its errors. `json`: one object of the text as a tree, which borrows from it.
+//!   `reader`: objects of the listing; what refers to what.
 //! - `sets`: sets, maps and verdict maps, named and anonymous.
 //! - `statement`, `nat`: what rules do. `expression`: what they look at. `value`: what they compare it with.
 //! - `symbols`: names of numbers: which ones are printed as names depends on nft's version.
@@ -15,6 +15,7 @@
 //! What this version does not know becomes an unknown expression, an unknown statement or a line of
 //! [`super::ruleset::Ruleset::unread`]; a document that cannot come from nft is an error with its place.
 
+mod document;
 mod expression;
 mod json;
 mod nat;
@@ -25,4 +26,4 @@ mod statement;
 mod symbols;
 mod value;
 
-pub use reader::{NftError, read, read_text};
+pub use document::{NftError, read, read_text};
