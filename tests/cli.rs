@@ -102,6 +102,9 @@ fn a_plan_writes_no_results() {
     assert!(stdout(&output).contains(&format!("results    json to {}", file.display())), "{}", stdout(&output));
     assert!(stdout(&output).contains("1 datagrams at least, 3 at most"), "{}", stdout(&output));
     assert!(!file.exists());
+    let itself = "a run takes this machine's own report twice";
+    assert!(stdout(&postern(&["audit", "127.0.0.1", "--plan"])).contains(itself));
+    assert!(!stdout(&postern(&["scan", "127.0.0.1", "--plan"])).contains(itself));
     let unknown = postern(&["scan", "198.18.0.1", "--plan", "--vantage", "nowhere0"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
     assert!(stderr(&unknown).contains("hint: there are "), "{}", stderr(&unknown));

@@ -62,6 +62,7 @@ async fn audit(
         return Err(RunError::NoTargets);
     }
     let vantages = Vantages::of(&scan, no_target && !matches!(inside, Inside::NotAsked));
+    let asks_itself = no_target || own.iter().any(|own| targets.set.contains(own.address));
     if scan.plan {
         vantages.check(&own).await?;
         print_line(&planning::plan(&scan, &targets, &planned).to_string())?;
@@ -72,6 +73,9 @@ async fn audit(
             print_line(&format!(
                 "a run takes the report of {destination} twice, and asks the ports that it names, too"
             ))?;
+        }
+        if asks_itself && !matches!(inside, Inside::NotAsked) {
+            print_line("a run takes this machine's own report twice, and asks the ports that it names, too")?;
         }
         return Ok(Exit::Clean);
     }
@@ -91,12 +95,11 @@ async fn audit(
     );
     let (places, missing) = vantages.open(&own).await?;
     // The host's own word before the sweep, and again after it: a listener that came or went is no contradiction.
-    let scans_itself = own.iter().any(|own| targets.set.contains(own.address));
     let inside = match host_reports.iter().any(|source| source.destination().is_some()) {
         true => inside.with_remote_hosts(host_reports, &scan.remote, &interrupt).await?,
         false => inside,
     };
-    let mut inside = inside.with_own_host(scans_itself || no_target, Unseen::of(&places)).await;
+    let mut inside = inside.with_own_host(asks_itself, Unseen::of(&places)).await;
     let ports = ports(&scan, &catalogue, &inside)?;
     guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
     let mut run = Run {
