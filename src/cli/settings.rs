@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::args::{
     AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
 };
-use super::vantage::VantageError;
+use super::usage::UsageError;
 use super::{Destination, EngineChoice, OutputSpec, TransmitChoice, VantageChoice};
-use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
+use crate::host::remote::{RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
-use crate::model::{Endpoint, PortRanges, Severity, Shard, Transport};
+use crate::model::{Endpoint, PortRanges, Severity, Shard};
 
 /// `postern scan`, and the outside half of `postern audit`.
 #[derive(Clone, Debug)]
@@ -113,46 +113,6 @@ pub enum ReportFrom {
     File(PathBuf),
     /// To be taken on the machine itself.
     Ssh(SshDestination),
-}
-
-/// An argument that parses and makes no sense.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum UsageError {
-    #[error("--{option} `{value}` is no rate; hint: a whole number of probes a second above 0, or `max`")]
-    Rate { option: &'static str, value: String },
-    #[error("{option} is for the raw sweep, which --engine connect declines; hint: drop one of them")]
-    RawOnly { option: &'static str },
-    #[error("`{value}` behind --udp is taken for a target; hint: UDP ports follow with =: --udp={value}")]
-    UdpValue { value: String },
-    #[error("no file behind `{value}`; hint: --host-report {value}FILE")]
-    NoFile { value: String },
-    #[error("-o {format} goes to stdout twice; hint: give one of them a file: -o {format}=FILE")]
-    TwiceOnStdout { format: &'static str },
-    #[error("`{path}` is to be written twice; hint: give each -o a file of its own")]
-    SameFile { path: String },
-    #[error("{options} both read stdin; hint: save one of them to a file")]
-    TwiceFromStdin { options: String },
-    #[error("neither TCP nor UDP ports are left to ask; hint: drop `-p none`, or say --udp=PORTS")]
-    NoPorts,
-    #[error("--to {to} and --from {from} are of different families; hint: a packet has two addresses of one family")]
-    Families { to: Endpoint, from: IpAddr },
-    #[error("`{value}`: {problem}; hint: ssh://USER@HOST:PORT, with an alias of ssh's configuration for anything else")]
-    Ssh { value: String, problem: DestinationError },
-    #[error("correlate is offline and takes no `{value}`; hint: save it before: postern host {value} -o json=FILE")]
-    SshOffline { value: String },
-    #[error(
-        "--vantage `{value}`: {problem}; hint: eth0, netns:NAME, container:NAME, neighbour, self or ssh://USER@HOST"
-    )]
-    Vantage { value: String, problem: VantageError },
-    #[error("--vantage {value} is given twice; hint: once is enough")]
-    SameVantage { value: String },
-    #[error(
-        "{endpoint} was not asked: printers on this port print and controllers stop; hint: --probe-fragile if you know \
-         what listens there"
-    )]
-    FragilePort { endpoint: Endpoint },
-    #[error("`{name}` does not speak over {transport}; hint: `postern probes list` names its ports")]
-    ProbeTransport { name: String, transport: Transport },
 }
 
 impl ScanSettings {
