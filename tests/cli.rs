@@ -23,10 +23,10 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_of_every_command() {
-    for command in ["audit", "scan", "host", "correlate", "probes"] {
-        let output = postern(&[command, "--help"]);
+    for command in ["audit", "scan", "host", "correlate", "explain", "probes", "probes list", "probes test"] {
+        let output = postern(&command.split(' ').chain(["--help"]).collect::<Vec<_>>());
         assert_eq!(output.status.code(), Some(0));
-        insta::assert_snapshot!(format!("help-{command}"), stdout(&output));
+        insta::assert_snapshot!(format!("help-{}", command.replace(' ', "-")), stdout(&output));
     }
     insta::assert_snapshot!("help", stdout(&postern(&["--help"])));
 }
@@ -40,6 +40,20 @@ fn wrong_usage_is_2_and_names_the_value() {
         (&["scan", "@/nonexistent"], "/nonexistent"),
         (&["scan", "203.0.113.9"], "--allow-public"),
         (&["scan", "198.18.0.1", "-p", "80,http"], "`http`"),
+        (&["scan", "198.18.0.1", "-p", "0"], "-p: port 0 in ports `0` cannot be asked"),
+        (&["scan", "198.18.0.1", "-p", "-80"], "`-80`"),
+        (&["scan", "198.18.0.1", "--udp=80,0"], "--udp: port 0 in ports `80,0`"),
+        (&["scan", "198.18.0.1", "--udp", "53"], "--udp=53"),
+        (&["scan", "198.18.0.1", "@/dev/null"], "file `/dev/null` names no target"),
+        (&["scan", "-"], "stdin names no target"),
+        (&["scan", "198.18.0.1", "--recall", "x"], "`x` is no share"),
+        (&["scan", "198.18.0.1", "--recall", "1.5"], "`1.5` is no share"),
+        (&["scan", "198.18.0.1", "--parallel", "0"], "`0` is no whole number above 0"),
+        (&["scan", "198.18.0.1", "--rate", "-5"], "`-5`"),
+        (&["scan", "198.18.0.1", "--engine", "connect", "--recall", "0.9"], "--recall is for the raw sweep"),
+        (&["scan", "198.18.0.1", "--no-probes", "--probe-fragile"], "cannot be used with"),
+        (&["audit", "198.18.0.1", "--host-report", "198.18.0.1="], "no file behind `198.18.0.1=`"),
+        (&["explain", "Cargo.toml", "--to", "198.18.0.1:80", "--from", "x"], "`x` is no address"),
         (&["scan", "198.18.0.1", "-o", "xml"], "`xml`"),
         (&["scan", "198.18.0.1", "--rate", "fast"], "`fast`"),
         (&["scan", "198.18.0.1", "--fail-on", "bad"], "`bad`"),
@@ -67,9 +81,33 @@ fn wrong_usage_is_2_and_names_the_value() {
 
 #[test]
 fn a_plan_sends_nothing_and_is_lazy() {
-    let output = postern(&["scan", "198.18.0.0/15", "-p", "all", "--plan", "--exclude", "198.18.0.0/24"]);
+    let plan = ["scan", "198.18.0.0/15", "-p", "all", "--plan", "--exclude", "198.18.0.0/24"];
+    let output = postern(&[&plan[..], &["--engine", "connect"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     insta::assert_snapshot!(stdout(&output));
+    // What the raw sweep would send is another number, and here it depends on who asks.
+    let raw = stdout(&postern(&[&plan[..], &["--engine", "syn"]].concat()));
+    assert!(raw.contains("engine     syn") && !raw.contains("the kernel repeats"), "{raw}");
+    assert!(raw.contains("111449345280 at most") || raw.contains("takes root or CAP_NET_RAW"), "{raw}");
+}
+
+/// A plan added to a whole command line says where the results would go, and touches no file.
+#[test]
+fn a_plan_writes_no_results() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let spec = format!("json={}", file.display());
+    let output = postern(&["scan", "198.18.0.1", "-p", "1", "--udp=9", "--shard", "1/1", "--plan", "-o", &spec]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains(&format!("results    json to {}", file.display())), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1 datagrams at least, 3 at most"), "{}", stdout(&output));
+    assert!(!file.exists());
+    let itself = "a run takes this machine's own report twice";
+    assert!(stdout(&postern(&["audit", "127.0.0.1", "--plan"])).contains(itself));
+    assert!(!stdout(&postern(&["scan", "127.0.0.1", "--plan"])).contains(itself));
+    let unknown = postern(&["scan", "198.18.0.1", "--plan", "--vantage", "nowhere0"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("hint: there are "), "{}", stderr(&unknown));
 }
 
 #[test]
@@ -85,6 +123,67 @@ fn probes_are_listed_as_a_bare_array_and_shown_as_written() {
         );
         let checked = postern(&["probes", "check", &file]);
         assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+    }
+}
+
+#[test]
+fn probes_are_listed_in_the_files_that_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, table) = (directory.path().join("probes.json"), directory.path().join("probes.txt"));
+    let (to_json, to_table) = (format!("json={}", json.display()), format!("table={}", table.display()));
+    let output = postern(&["probes", "list", "-o", &to_json, "-o", &to_table]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(output.stdout.is_empty(), "{}", stdout(&output));
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert!(list.as_array().is_some_and(|list| list.iter().any(|probe| probe["name"] == "etcd")), "{list}");
+    assert_eq!(std::fs::read_to_string(&table).unwrap(), stdout(&postern(&["probes", "list"])));
+}
+
+/// What streams is what a run finds; the other commands have one document.
+#[test]
+fn formats_that_mean_nothing_are_refused() {
+    let listing = "tests/data/host/listings/ss-root.txt";
+    for args in [
+        &["probes", "list"][..],
+        &["host", "--from-ss", listing],
+        &["explain", listing, "--to", "198.18.0.1:80", "--from", "198.18.0.2"],
+    ] {
+        for format in ["ndjson", "ndjson=/nonexistent/x"] {
+            let output = postern(&[args, &["-o", format]].concat());
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+            assert!(message.contains("`ndjson`") && message.contains("json, table"), "{args:?}: {message}");
+            assert!(output.stdout.is_empty(), "{args:?}");
+        }
+    }
+}
+
+/// Whatever prints: a reader that has seen enough is no error, a full disk is one.
+#[test]
+fn a_closed_stdout_is_a_quiet_end_and_a_full_disk_is_an_error() {
+    let listing = "tests/data/host/listings/ss-root.txt";
+    for args in [
+        &["probes", "list"][..],
+        &["probes", "list", "-o", "json"],
+        &["probes", "show", "etcd"],
+        &["probes", "check", "probes/etcd.toml"],
+        &["scan", "198.18.0.1", "--plan"],
+        &["audit", "198.18.0.1", "--plan"],
+        &["host", "--from-ss", listing],
+        &["host", "--from-ss", listing, "-o", "json"],
+    ] {
+        let run = |stdout: std::process::Stdio| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_postern"));
+            command.args(args).stdout(stdout).stderr(std::process::Stdio::piped()).output().unwrap()
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = run(writer.into());
+        assert_eq!((closed.status.code(), stderr(&closed)), (Some(0), String::new()), "{args:?}");
+        let full = run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+        let message = stderr(&full);
+        assert_eq!(full.status.code(), Some(1), "{args:?}: {message}");
+        assert!(message.contains("stdout") && message.contains("No space left"), "{args:?}: {message}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +32,13 @@ Exit codes of scan, audit and correlate:
   2  wrong usage or configuration
   3  findings at or above --fail-on
   4  incomplete: no such finding, but something could not be looked at";
+
+const TEST_EXIT_CODES: &str = "\
+Exit codes:
+  0  the port is open and was asked; `service` says what answered
+  1  failed
+  2  wrong usage or configuration
+  4  nothing was asked: the port is closed, silent or rejected, `state` and `reason` say which";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -87,11 +95,11 @@ pub struct SshArgs {
     pub ssh_config: Option<PathBuf>,
 
     /// Machines at once
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = number::<usize>, allow_negative_numbers = true)]
     pub ssh_parallel: usize,
 
     /// For one machine, log-in and copying included
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = number::<u32>, allow_negative_numbers = true)]
     pub ssh_timeout: u32,
 
     /// Copied to a private directory, run and removed where no `postern` is installed; this program itself where it is
@@ -123,10 +131,10 @@ pub struct ScanArgs {
 #[derive(Debug, clap::Args)]
 pub struct SweepArgs {
     /// TCP ports: 22,80,8000-8100, `all`, `probes` (every port that a probe definition names), `none`
-    #[arg(short, long, value_name = "PORTS", default_value = "probes")]
+    #[arg(short, long, value_name = "PORTS", default_value = "probes", allow_negative_numbers = true)]
     pub ports: String,
 
-    /// UDP ports likewise; `probes` when the value is left out. audit asks them unless `--udp none`
+    /// UDP ports likewise; `probes` when the value is left out. audit asks them unless `--udp=none`
     #[arg(long, value_name = "PORTS", num_args = 0..=1, default_missing_value = "probes", require_equals = true)]
     pub udp: Option<String>,
 
@@ -153,7 +161,7 @@ pub struct SweepArgs {
 
     /// Sweep until so much of what would answer is found, with 95 % certainty: 0.999. Default: until less than a tenth of a
     /// port is expected to be missing (syn only)
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub recall: Option<f64>,
 
     /// Sweep part I of N: the N parts together are everything, and nothing twice
@@ -161,15 +169,15 @@ pub struct SweepArgs {
     pub shard: Option<Shard>,
 
     /// Send at most N probes a second in all
-    #[arg(long, value_name = "N|max", default_value = "max")]
+    #[arg(long, value_name = "N|max", default_value = "max", allow_negative_numbers = true)]
     pub rate: String,
 
     /// Send at most N probes a second to one host
-    #[arg(long, value_name = "N|max", default_value = "5000")]
+    #[arg(long, value_name = "N|max", default_value = "5000", allow_negative_numbers = true)]
     pub host_rate: String,
 
     /// Connection attempts under way at once (default: what the descriptor limit allows)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>, allow_negative_numbers = true)]
     pub parallel: Option<usize>,
 
     /// Do not ask what answers: states of ports only
@@ -177,7 +185,7 @@ pub struct SweepArgs {
     pub no_probes: bool,
 
     /// Probe ports whose owners are known to fall over (printers print, controllers stop), too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_probes")]
     pub probe_fragile: bool,
 
     /// Probe definitions of your own, over the built-in ones of the same name
@@ -211,7 +219,7 @@ pub struct HostArgs {
     pub machine: Option<String>,
 
     /// table or json; with =PATH to a file instead of stdout. Repeats
-    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
     pub outputs: Vec<OutputSpec>,
 
     /// Read an `ss -tulpn` listing (- for stdin) instead of asking this machine
@@ -259,15 +267,15 @@ pub struct ExplainArgs {
     pub to: Endpoint,
 
     /// Source of the packet
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub from: IpAddr,
 
     /// Interface that it comes in by; the one by which the way back to --from leads when left out
     #[arg(long, value_name = "IF")]
     pub iif: Option<String>,
 
-    /// table or json; =FILE writes to a file. Repeats
-    #[arg(short, long = "output", value_name = "FORMAT[=PATH]")]
+    /// table or json; with =PATH to a file instead of stdout. Repeats
+    #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
     pub outputs: Vec<OutputSpec>,
 }
 
@@ -275,28 +283,66 @@ pub struct ExplainArgs {
 pub enum ProbesCommand {
     /// All definitions with their ports
     List {
-        /// table or json
-        #[arg(short, long = "output", value_name = "FORMAT", default_value = "table")]
-        output: OutputSpec,
+        /// table or json; with =PATH to a file instead of stdout. Repeats
+        #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
+        outputs: Vec<OutputSpec>,
     },
     /// One definition as it is written
-    Show { name: String },
+    Show {
+        /// As `postern probes list` calls it
+        name: String,
+    },
     /// Check a definition: syntax, triage answers, examples
-    Check { file: PathBuf },
+    Check {
+        /// A <service>.toml
+        file: PathBuf,
+    },
     /// Ask one endpoint with one definition
+    #[command(after_help = TEST_EXIT_CODES)]
     Test {
+        /// The definition, as `postern probes list` calls it
         name: String,
         /// ADDRESS:PORT, for IPv6 [ADDRESS]:PORT; /udp behind it for UDP
         #[arg(value_parser = endpoint)]
         endpoint: Endpoint,
+        /// Allow an address outside private, shared, loopback, link-local, benchmark and documentation ranges
         #[arg(long)]
         allow_public: bool,
+        /// Ask on a port whose owners are known to fall over (printers print, controllers stop), too
+        #[arg(long)]
+        probe_fragile: bool,
     },
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let with_transport = if text.contains('/') { text.to_owned() } else { format!("{text}/tcp") };
-    with_transport.parse().map_err(|error: crate::model::ParseEndpointError| error.to_string())
+    match with_transport.parse::<Endpoint>() {
+        Ok(endpoint) if endpoint.port > 0 => Ok(endpoint),
+        Ok(_) => Err("port 0 is no port (RFC 6335, section 6); hint: 1 to 65535".to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no endpoint; hint: an address and a port, 198.18.0.1:2379/tcp or [2001:db8::1]:111/udp"
+        )),
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is no address; hint: 198.18.0.2 or 2001:db8::2, without a port"))
+}
+
+/// Between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| format!("`{text}` is no share; hint: a number between 0 and 1, such as 0.999"))
+}
+
+/// A whole number above 0.
+fn number<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > N::default())
+        .ok_or_else(|| format!("`{text}` is no whole number above 0; hint: leave the option out for what is usual"))
 }
 
 /// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.
@@ -333,6 +379,10 @@ mod tests {
     fn probes_test_takes_an_endpoint_without_transport() {
         assert_eq!(endpoint("127.0.0.1:2379").unwrap().to_string(), "127.0.0.1:2379/tcp");
         assert_eq!(endpoint("[::1]:111/udp").unwrap().to_string(), "[::1]:111/udp");
-        assert!(endpoint("etcd").is_err());
+        // What was written is named, not what was made of it.
+        for wrong in ["etcd", "198.18.0.1", "2001:db8::1:80", "198.18.0.1:80/sctp"] {
+            assert!(endpoint(wrong).unwrap_err().starts_with(&format!("`{wrong}`")), "{wrong}");
+        }
+        assert!(endpoint("198.18.0.1:0").unwrap_err().contains("1 to 65535"));
     }
 }

@@ -1,18 +1,20 @@
 //! Raw arguments become resolved settings; exit codes; where results go.
 //!
 //! [`args`] is what clap parses, [`settings`] what the run works with: the first is about spelling, the second about
-//! meaning. Nothing below this module reads an argument or an environment variable.
+//! meaning ([`usage`]: where they make none). Nothing below this module reads an argument or an environment variable.
 
 pub mod args;
 pub mod engine;
 pub mod exit;
 pub mod output;
 pub mod settings;
+pub mod usage;
 pub mod vantage;
 
 pub use args::{Args, Command};
 pub use engine::{EngineChoice, TransmitChoice};
 pub use exit::Exit;
 pub use output::{Destination, Format, OutputSpec};
-pub use settings::{AuditSettings, CorrelateSettings, ExplainSettings, HostSettings, ScanSettings, UsageError};
+pub use settings::{AuditSettings, CorrelateSettings, ExplainSettings, HostSettings, ScanSettings};
+pub use usage::UsageError;
 pub use vantage::VantageChoice;

@@ -20,6 +20,13 @@ pub enum Format {
 
 impl Format {
     pub const ALL: [(&'static str, Self); 3] = [("json", Self::Json), ("ndjson", Self::Ndjson), ("table", Self::Table)];
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("table", |(name, _)| name)
+    }
+
+    /// Those of commands with one document.
+    pub const DOCUMENTS: [(&'static str, Self); 2] = [("json", Self::Json), ("table", Self::Table)];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +46,24 @@ impl FromStr for OutputSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::among(text, &Format::ALL)
+    }
+}
+
+impl OutputSpec {
+    /// Of a command whose result is one document: nothing is found bit by bit that could be streamed.
+    pub fn document(text: &str) -> Result<Self, String> {
+        Self::among(text, &Format::DOCUMENTS)
+    }
+
+    fn among(text: &str, formats: &[(&'static str, Format)]) -> Result<Self, String> {
         let (name, path) = match text.split_once('=') {
             Some((name, path)) => (name, Some(path)),
             None => (text, None),
         };
-        let Some((_, format)) = Format::ALL.into_iter().find(|(known, _)| *known == name) else {
-            let known: Vec<&str> = Format::ALL.iter().map(|(known, _)| *known).collect();
-            return Err(format!("`{name}` is no output format; hint: one of {}", known.join(", ")));
+        let Some(&(_, format)) = formats.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = formats.iter().map(|(known, _)| *known).collect();
+            return Err(format!("`{name}` is no output format of this command; hint: one of {}", known.join(", ")));
         };
         let destination = match path {
             Some("") => return Err(format!("no path after `{name}=`; hint: -o {name}=FILE, or -o {name} for stdout")),
@@ -71,6 +89,9 @@ mod tests {
     fn names_the_bad_value() {
         assert!("xml".parse::<OutputSpec>().unwrap_err().contains("`xml`"));
         assert!("json=".parse::<OutputSpec>().unwrap_err().contains("json=FILE"));
+        let refused = OutputSpec::document("ndjson=x").unwrap_err();
+        assert!(refused.contains("`ndjson`") && refused.contains("one of json, table"), "{refused}");
+        assert!(OutputSpec::document("json=x").is_ok());
     }
 
     #[test]

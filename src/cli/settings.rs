@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::args::{
     AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
 };
-use super::vantage::VantageError;
-use super::{Destination, EngineChoice, Format, OutputSpec, TransmitChoice, VantageChoice};
-use crate::host::remote::{DestinationError, RemoteSettings, SshDestination};
+use super::usage::UsageError;
+use super::{Destination, EngineChoice, OutputSpec, TransmitChoice, VantageChoice};
+use crate::host::remote::{RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
-use crate::model::{Endpoint, Severity, Shard};
+use crate::model::{Endpoint, PortRanges, Severity, Shard};
 
 /// `postern scan`, and the outside half of `postern audit`.
 #[derive(Clone, Debug)]
@@ -115,41 +115,6 @@ pub enum ReportFrom {
     Ssh(SshDestination),
 }
 
-/// An argument that parses and makes no sense.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum UsageError {
-    #[error("--{option} `{value}` is no rate; hint: a number above 0, or `max`")]
-    Rate { option: &'static str, value: String },
-    #[error("--recall {value} is no share; hint: a number between 0 and 1, such as 0.999")]
-    Recall { value: String },
-    #[error("--parallel 0 asks nothing; hint: leave it out, or give at least 1")]
-    Parallel,
-    #[error("-o {format} goes to stdout twice; hint: give one of them a file: -o {format}=FILE")]
-    TwiceOnStdout { format: &'static str },
-    #[error("`{path}` is to be written twice; hint: give each -o a file of its own")]
-    SameFile { path: String },
-    #[error("{options} both read stdin; hint: save one of them to a file")]
-    TwiceFromStdin { options: String },
-    #[error("neither TCP nor UDP ports are left to ask; hint: drop `-p none`, or add --udp")]
-    NoPorts,
-    #[error("--to {to} and --from {from} are of different families; hint: a packet has two addresses of one family")]
-    Families { to: Endpoint, from: IpAddr },
-    #[error("no {format} output here; hint: -o table or -o json")]
-    HostFormat { format: &'static str },
-    #[error("`{value}`: {problem}; hint: ssh://USER@HOST:PORT, with an alias of ssh's configuration for anything else")]
-    Ssh { value: String, problem: DestinationError },
-    #[error("correlate is offline and takes no `{value}`; hint: save it before: postern host {value} -o json=FILE")]
-    SshOffline { value: String },
-    #[error(
-        "--vantage `{value}`: {problem}; hint: eth0, netns:NAME, container:NAME, neighbour, self or ssh://USER@HOST"
-    )]
-    Vantage { value: String, problem: VantageError },
-    #[error("--vantage {value} is given twice; hint: once is enough")]
-    SameVantage { value: String },
-    #[error("--{option} 0 would take no report; hint: leave it out, or give at least 1")]
-    SshNothing { option: &'static str },
-}
-
 impl ScanSettings {
     pub fn from_args(args: ScanArgs) -> Result<Self, UsageError> {
         let udp = args.sweep.udp.clone();
@@ -163,24 +128,27 @@ impl ScanSettings {
         (result, ssh): (ResultArgs, SshArgs),
     ) -> Result<Self, UsageError> {
         let wanted = |ports: String| (ports != "none").then_some(ports);
+        let udp_without_value = sweep.udp.as_deref() == Some(PROBES);
+        if let Some(value) = targets.iter().find(|target| udp_without_value && is_ports(target)) {
+            return Err(UsageError::UdpValue { value: value.clone() });
+        }
         let tcp_ports = wanted(sweep.ports);
         let udp_ports = udp.and_then(wanted);
         if tcp_ports.is_none() && udp_ports.is_none() {
             return Err(UsageError::NoPorts);
         }
-        if let Some(recall) = sweep.recall
-            && !(recall > 0.0 && recall < 1.0)
-        {
-            return Err(UsageError::Recall { value: recall.to_string() });
-        }
-        if sweep.parallel == Some(0) {
-            return Err(UsageError::Parallel);
+        if sweep.engine == EngineChoice::Connect {
+            let given =
+                [("--recall", sweep.recall.is_some()), ("--transmit xdp", sweep.transmit == TransmitChoice::Xdp)];
+            if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+                return Err(UsageError::RawOnly { option });
+            }
         }
         Ok(Self {
             targets,
             exclude: sweep.exclude,
             vantages: vantages(&sweep.vantages)?,
-            remote: remote(ssh)?,
+            remote: remote(ssh),
             tcp_ports,
             udp_ports,
             rate: rate("rate", &sweep.rate)?,
@@ -206,7 +174,7 @@ impl ScanSettings {
 
 impl AuditSettings {
     pub fn from_args(args: AuditArgs) -> Result<Self, UsageError> {
-        let udp = Some(args.sweep.udp.clone().unwrap_or_else(|| "probes".to_owned()));
+        let udp = Some(args.sweep.udp.clone().unwrap_or_else(|| PROBES.to_owned()));
         let host_reports = HostReportSource::from_args(&args.host_reports)?;
         let stdin_targets = args.targets.iter().chain(&args.sweep.exclude).any(|target| target == "-");
         if stdin_targets && host_reports.iter().any(HostReportSource::is_stdin) {
@@ -234,10 +202,7 @@ impl CorrelateSettings {
 
 impl ExplainSettings {
     pub fn from_args(args: ExplainArgs) -> Result<Self, UsageError> {
-        let outputs = outputs(args.outputs)?;
-        if outputs.iter().any(|output| output.format == Format::Ndjson) {
-            return Err(UsageError::HostFormat { format: "ndjson" });
-        }
+        let outputs = outputs_of(args.outputs)?;
         if args.to.address.is_ipv4() != args.from.is_ipv4() {
             return Err(UsageError::Families { to: args.to, from: args.from });
         }
@@ -255,12 +220,9 @@ impl HostSettings {
         ]
         .into_iter()
         .find_map(|(source, path)| path.map(|path| HostOf::Listing(source, path)));
-        let outputs = outputs(args.outputs)?;
-        if outputs.iter().any(|output| output.format == Format::Ndjson) {
-            return Err(UsageError::HostFormat { format: "ndjson" });
-        }
+        let outputs = outputs_of(args.outputs)?;
         let of = match args.machine {
-            Some(machine) => HostOf::Remote(destination(&machine)?, remote(args.ssh)?),
+            Some(machine) => HostOf::Remote(destination(&machine)?, remote(args.ssh)),
             None => listing.unwrap_or(HostOf::ThisMachine),
         };
         Ok(Self { of, outputs })
@@ -269,7 +231,7 @@ impl HostSettings {
 
 impl ResultSettings {
     fn from_args(args: ResultArgs) -> Result<Self, UsageError> {
-        Ok(Self { outputs: outputs(args.outputs)?, fail_on: args.fail_on })
+        Ok(Self { outputs: outputs_of(args.outputs)?, fail_on: args.fail_on })
     }
 }
 
@@ -280,6 +242,8 @@ impl HostReportSource {
                 let (address, place) = host_report_source(text);
                 let from = if place.starts_with(SshDestination::SCHEME) {
                     ReportFrom::Ssh(destination(place)?)
+                } else if place.is_empty() {
+                    return Err(UsageError::NoFile { value: text.clone() });
                 } else {
                     ReportFrom::File(PathBuf::from(place))
                 };
@@ -317,20 +281,22 @@ fn destination(value: &str) -> Result<SshDestination, UsageError> {
     value.parse().map_err(|problem| UsageError::Ssh { value: value.to_owned(), problem })
 }
 
-fn remote(args: SshArgs) -> Result<RemoteSettings, UsageError> {
-    if args.ssh_parallel == 0 {
-        return Err(UsageError::SshNothing { option: "ssh-parallel" });
-    }
-    if args.ssh_timeout == 0 {
-        return Err(UsageError::SshNothing { option: "ssh-timeout" });
-    }
-    Ok(RemoteSettings {
+fn remote(args: SshArgs) -> RemoteSettings {
+    RemoteSettings {
         ssh_config: args.ssh_config,
         agentless: args.agentless,
         static_binaries: args.static_binaries,
         parallel: args.ssh_parallel,
         limit: Duration::from_secs(args.ssh_timeout.into()),
-    })
+    }
+}
+
+/// What PORTS are where nothing else is said.
+const PROBES: &str = "probes";
+
+/// Whether an argument among the targets can only have been meant as PORTS: a host is called by none of these.
+fn is_ports(text: &str) -> bool {
+    matches!(text, "none" | "all" | PROBES) || (!text.is_empty() && text.parse::<PortRanges>().is_ok())
 }
 
 fn stdin_once(host_reports: &[HostReportSource]) -> Result<(), UsageError> {
@@ -350,7 +316,8 @@ fn rate(option: &'static str, value: &str) -> Result<Option<u64>, UsageError> {
     }
 }
 
-fn outputs(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError> {
+/// Where results go: a table on stdout where nothing is said, and nothing twice.
+pub fn outputs_of(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError> {
     if given.is_empty() {
         return Ok(vec![OutputSpec::default_table()]);
     }
@@ -360,12 +327,7 @@ fn outputs(given: Vec<OutputSpec>) -> Result<Vec<OutputSpec>, UsageError> {
                 continue;
             }
             return Err(match &output.destination {
-                Destination::Stdout => UsageError::TwiceOnStdout {
-                    format: Format::ALL
-                        .iter()
-                        .find(|(_, format)| *format == output.format)
-                        .map_or("table", |(name, _)| name),
-                },
+                Destination::Stdout => UsageError::TwiceOnStdout { format: output.format.name() },
                 Destination::File(path) => UsageError::SameFile { path: path.display().to_string() },
             });
         }
@@ -401,6 +363,10 @@ mod tests {
     fn udp_takes_no_following_target() {
         let settings = audit(&["--udp", "198.18.0.1"]).unwrap();
         assert_eq!(settings.scan.targets, ["198.18.0.1"]);
+        for ports in ["53", "53,111-120", "none", "all"] {
+            assert_eq!(audit(&["--udp", ports]).unwrap_err(), UsageError::UdpValue { value: ports.to_owned() });
+        }
+        assert!(audit(&["--udp=53", "none.lan"]).is_ok() && audit(&["--udp", "198.18.0.1-50"]).is_ok());
         assert_eq!(audit(&["--udp=none"]).unwrap().scan.udp_ports, None);
         assert_eq!(audit(&["--udp=none", "-p", "none"]).unwrap_err(), UsageError::NoPorts);
     }
@@ -416,8 +382,7 @@ mod tests {
         assert_eq!(file.from, ReportFrom::File(PathBuf::from("a=b")));
         assert_eq!((settings.scan.remote.parallel, settings.scan.remote.agentless), (8, false));
         assert!(matches!(audit(&["--host-report", "ssh://-oX"]), Err(UsageError::Ssh { .. })));
-        assert_eq!(audit(&["--ssh-parallel", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-parallel" });
-        assert_eq!(audit(&["--ssh-timeout", "0"]).unwrap_err(), UsageError::SshNothing { option: "ssh-timeout" });
+        assert!(matches!(audit(&["--host-report", "198.18.0.7="]), Err(UsageError::NoFile { .. })));
     }
 
     #[test]
@@ -432,8 +397,11 @@ mod tests {
     fn names_values_that_make_no_sense() {
         assert!(audit(&["--rate", "0"]).unwrap_err().to_string().contains("--rate `0`"));
         assert!(audit(&["--host-rate", "fast"]).unwrap_err().to_string().contains("`fast`"));
-        assert_eq!(audit(&["--parallel", "0"]).unwrap_err(), UsageError::Parallel);
-        assert!(matches!(audit(&["--recall", "1.5"]), Err(UsageError::Recall { .. })));
+        for option in [&["--recall", "0.9"][..], &["--transmit", "xdp"]] {
+            let error = audit(&[&["--engine", "connect"], option].concat()).unwrap_err();
+            assert!(error.to_string().starts_with(&option.join(" ")[..8]), "{error}");
+        }
+        assert!(audit(&["--engine", "connect", "--transmit", "kernel"]).is_ok());
         assert!(matches!(audit(&["-o", "json", "-o", "table"]), Err(UsageError::TwiceOnStdout { .. })));
         assert!(matches!(audit(&["-o", "json=a", "-o", "table=a"]), Err(UsageError::SameFile { .. })));
         assert!(matches!(audit(&["-", "--host-report", "-"]), Err(UsageError::TwiceFromStdin { .. })));

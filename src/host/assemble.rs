@@ -1,18 +1,14 @@
-//! Joins what was collected into a host report: sockets with their owners, namespaces and containers with their names.
-//! Pure.
+//! Joins what was collected into a host report: sockets with their owners (`attribution`), namespaces with their names
+//! (`namespaces`), and what could not be known. Pure.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap};
 
-use super::collected::{Collected, Process, View, Visited};
-use super::engine::label;
-use super::owner::{self, Holder};
-use super::sockets::{KernelRaw, KernelSocket};
-use super::{activation, blank_listener, caps, client, containers, peers, proc_text, system};
-use crate::model::NetworkState;
+use super::attribution::Join;
+use super::collected::{Collected, View, Visited};
+use super::namespaces::{by_inode, namespaces};
+use super::{caps, client, containers, proc_text, system};
 use crate::model::host_report::{
-    Container, HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, Owner, PublishedPort, RawSocket, SCHEMA,
-    Source,
+    HOST_NAMESPACE, HostAddress, HostReport, Listener, Namespace, Owner, RawSocket, SCHEMA, Source,
 };
 use crate::model::report::{Gap, Tool};
 
@@ -120,184 +116,6 @@ fn owners(collected: &Collected, listeners: &[Listener], raw: &[RawSocket]) -> V
     pids.into_iter().filter_map(owner).collect()
 }
 
-fn namespaces(collected: &Collected, containers: &[Container]) -> Vec<Namespace> {
-    let mut pids: HashMap<u64, Vec<u32>> = HashMap::new();
-    for (pid, inode) in &collected.namespaces {
-        pids.entry(*inode).or_default().push(*pid);
-    }
-    let mut first_pids: HashMap<u64, &Container> = HashMap::new();
-    let asked = collected.engines.iter().flat_map(|engine| &engine.containers).map(|one| (&one.container.id, one.pid));
-    let stated = collected.stated.iter().map(|one| (&one.container.id, one.pid));
-    for (id, pid) in asked.chain(stated) {
-        let inode = pid.and_then(|pid| collected.namespaces.get(&pid));
-        if let (Some(inode), Some(known)) = (inode, containers.iter().find(|known| known.id == *id)) {
-            first_pids.entry(*inode).or_insert(known);
-        }
-    }
-    let mut taken = HashSet::new();
-    let mut found = Vec::new();
-    for visited in &collected.visited {
-        let own = Some(visited.inode) == collected.own;
-        let inside = pids.remove(&visited.inode).unwrap_or_default();
-        let by_cgroup =
-            inside.iter().filter_map(|pid| containers::of_process(collected.processes.get(pid)?, containers)).next();
-        let container = by_cgroup
-            .or_else(|| first_pids.get(&visited.inode).copied())
-            .or_else(|| containers::of_mount(visited, collected, containers))
-            .filter(|_| !own);
-        let mut name = name(visited, own, container);
-        // A name below /run/netns may be anything, `host` too; two engines may have a container of one name each.
-        if (name == HOST_NAMESPACE && !own) || !taken.insert(name.clone()) {
-            name = by_inode(visited.inode);
-            taken.insert(name.clone());
-        }
-        let mut addresses: Vec<IpAddr> =
-            visited.view.iter().flat_map(|view| view.state.addresses()).map(|(_, own)| own.address).collect();
-        addresses.retain(|address| !address.is_loopback());
-        addresses.sort_unstable();
-        found.push(Namespace {
-            name,
-            inode: visited.inode,
-            addresses,
-            container: container.map(label),
-            pids: inside.into_iter().take(SHOWN_PIDS).collect(),
-            held_by: visited.held_by.clone(),
-            network: visited
-                .view
-                .as_ref()
-                .map(|view| NetworkState { firewall: view.filter.dump.clone(), ..view.state.network.clone() }),
-        });
-    }
-    peers::name(&mut found, &collected.visited, &collected.peers);
-    found
-}
-
-fn name(visited: &Visited, own: bool, container: Option<&Container>) -> String {
-    if own {
-        return HOST_NAMESPACE.to_owned();
-    }
-    let named = visited.mounts.iter().find_map(|mount| {
-        let below = NAMED.iter().find_map(|folder| mount.strip_prefix(folder).ok())?;
-        Some(below.to_string_lossy().into_owned())
-    });
-    named
-        .or_else(|| container.map(|container| format!("container:{}", label(container))))
-        .unwrap_or_else(|| by_inode(visited.inode))
-}
-
-fn by_inode(inode: u64) -> String {
-    format!("net:[{inode}]")
-}
-
-struct Join<'a> {
-    collected: &'a Collected,
-    containers: &'a [Container],
-    names: &'a HashMap<u64, &'a Namespace>,
-    published: &'a [PublishedPort],
-}
-
-impl Join<'_> {
-    fn listener(&self, socket: &KernelSocket, view: &View, namespace: &Namespace) -> Listener {
-        let mut listener = Listener {
-            v6only: socket.v6only,
-            accept_queue: socket.accept_queue,
-            device: device(socket.interface, view),
-            namespace: namespace.name.clone(),
-            user: Some(self.user(socket.uid, None)),
-            ..blank_listener(socket.transport, socket.address, socket.port)
-        };
-        let Some((owner, process, activated)) = self.owner(socket.inode) else { return listener };
-        let container = containers::of_process(process, self.containers);
-        listener.pid = Some(owner);
-        listener.process = Some(process.name.clone());
-        listener.exe.clone_from(&process.exe);
-        listener.user = Some(self.user(process.uid.unwrap_or(socket.uid), container));
-        listener.socket_activated = activated;
-        // What systemd holds for a service that does not run has no unit of its own.
-        listener.unit = process.membership.unit.clone().filter(|unit| unit != "init.scope");
-        listener.container = container
-            .map(label)
-            .or_else(|| self.publishes_for(process, &listener))
-            .or_else(|| namespace.container.clone());
-        if process.name == activation::ACTIVATOR {
-            listener.socket_activated = true;
-            listener.starts = activation::activated_program(&process.arguments);
-        } else if activated && owner == 1 {
-            let unit = self.collected.socket_units.iter().find(|unit| unit.opened(&listener));
-            listener.unit = unit.map(|unit| unit.name.clone());
-            listener.starts = unit.map(|unit| unit.service.clone());
-        }
-        listener
-    }
-
-    fn raw(&self, socket: &KernelRaw, view: &View, namespace: &Namespace) -> RawSocket {
-        let mut raw = RawSocket {
-            kind: socket.kind,
-            protocol: socket.protocol,
-            ipv6: socket.ipv6,
-            device: device(socket.interface, view),
-            namespace: namespace.name.clone(),
-            pid: None,
-            process: None,
-            user: socket.uid.map(|uid| self.user(uid, None)),
-            unit: None,
-            container: None,
-        };
-        let Some((owner, process, _)) = self.owner(socket.inode) else { return raw };
-        let container = containers::of_process(process, self.containers);
-        raw.pid = Some(owner);
-        raw.process = Some(process.name.clone());
-        raw.user = process.uid.or(socket.uid).map(|uid| self.user(uid, container));
-        raw.unit = process.membership.unit.clone();
-        raw.container = container.map(label).or_else(|| namespace.container.clone());
-        raw
-    }
-
-    /// The process that is named as owner of a socket, and whether systemd holds the socket too.
-    fn owner(&self, inode: u64) -> Option<(u32, &Process, bool)> {
-        let pids = self.collected.holders.get(&inode)?;
-        let holders: Vec<Holder> = pids
-            .iter()
-            .filter_map(|pid| Some(Holder { pid: *pid, name: self.collected.processes.get(pid)?.name.clone() }))
-            .collect();
-        let (owner, activated) = owner::choose(&holders)?;
-        Some((owner.pid, self.collected.processes.get(&owner.pid)?, activated))
-    }
-
-    /// A name of the host's own user list; in a container the same number may be somebody else.
-    fn user(&self, uid: u32, container: Option<&Container>) -> String {
-        let name = self.collected.machine.users.get(&uid).filter(|_| container.is_none() || uid == 0);
-        name.cloned().unwrap_or_else(|| uid.to_string())
-    }
-
-    /// The container that a socket of an engine's helper is there for.
-    fn publishes_for(&self, process: &Process, listener: &Listener) -> Option<String> {
-        if let Some(forward) = &process.forward {
-            let known = containers::at(forward.container_address, self.containers, self.names);
-            if known.is_some() {
-                return known;
-            }
-        }
-        let behind = containers::behind_helper(process, self.collected, self.containers, self.names);
-        if behind.is_some() {
-            return behind;
-        }
-        if listener.namespace != HOST_NAMESPACE || !PUBLISHERS.contains(&process.name.as_str()) {
-            return None;
-        }
-        let same = self.published.iter().find(|one| {
-            (one.transport, one.host_port) == (listener.transport, listener.port)
-                && (one.host_address == listener.address || one.host_address.is_unspecified())
-        });
-        same.and_then(|one| one.container.clone())
-    }
-}
-
-fn device(interface: Option<u32>, view: &View) -> Option<String> {
-    let index = interface?;
-    Some(view.state.interface(index).map_or_else(|| format!("#{index}"), |one| one.name.clone()))
-}
-
 fn gaps(collected: &Collected, listeners: &[Listener]) -> Vec<Gap> {
     let mut gaps = collected.gaps.clone();
     let unowned = listeners.iter().filter(|listener| listener.pid.is_none()).count();
@@ -347,25 +165,22 @@ fn gaps(collected: &Collected, listeners: &[Listener]) -> Vec<Gap> {
 }
 
 const EPHEMERAL: &str = "ipv4.ip_local_port_range";
-const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
-/// Programs that hold a host's port for a container.
-const PUBLISHERS: [&str; 8] =
-    ["conmon", "docker-proxy", "dockerd", "forkproxy", "pasta", "rootlesskit", "rootlessport", "slirp4netns"];
-const SHOWN_PIDS: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::net::IpAddr;
     use std::path::PathBuf;
 
     use super::*;
     use crate::host::cgroup::{ContainerRef, Membership};
-    use crate::host::collected::{Engine, Machine};
+    use crate::host::collected::{Engine, Machine, Process};
     use crate::host::docker_proxy::Forward;
     use crate::host::engine::EngineContainer;
     use crate::host::network::State;
-    use crate::model::Transport;
+    use crate::host::sockets::KernelSocket;
+    use crate::model::host_report::{Container, PublishedPort};
     use crate::model::network::{Interface, InterfaceAddress};
+    use crate::model::{NetworkState, Transport};
 
     const OWN: u64 = 4_026_531_833;
     const INNER: u64 = 4_026_532_500;

@@ -5,17 +5,28 @@ use std::path::PathBuf;
 use super::collect::{CollectSettings, collect};
 use super::engine::{self, EngineContainer, label};
 use super::engine_fetch;
-use crate::model::host_report::HostReport;
+use crate::model::host_report::{Container, HostReport};
 
 /// Why there is no way in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DoorError {
-    #[error("no engine here has a running container of that name or id")]
-    NoSuchContainer,
+    #[error("no engine here has a running container of that name or id; hint: {}", running(others))]
+    NoSuchContainer {
+        /// What is running instead.
+        others: Vec<String>,
+    },
     #[error("it shares the host's own network: look from `self` or `neighbour`")]
     HostNetwork,
     #[error("several containers have an id that begins like this: {0}")]
     Several(String),
+}
+
+fn running(others: &[String]) -> String {
+    if others.is_empty() {
+        "none is running, or its engine does not answer (root?)".to_owned()
+    } else {
+        format!("running are {}", others.join(", "))
+    }
 }
 
 /// The files that lead into the container's network namespace, best first; the last ones may be another process's by now.
@@ -31,7 +42,7 @@ pub fn container_doors(
     let answers = engine_fetch::ask_all(&sockets, settings.engine_limit);
     let told: Vec<EngineContainer> = answers.into_iter().flatten().flat_map(|answer| answer.containers).collect();
     match of_engine(name, &told) {
-        Err(DoorError::NoSuchContainer) => of_report(name, &collect(settings, now)),
+        Err(DoorError::NoSuchContainer { .. }) => of_report(name, &collect(settings, now)),
         result => result,
     }
 }
@@ -45,7 +56,7 @@ fn of_engine(name: &str, told: &[EngineContainer]) -> Result<Vec<PathBuf>, DoorE
                 told.iter().filter(|one| name.len() >= SHORTEST_ID && one.container.id.starts_with(name)).collect();
             match by_id[..] {
                 [found] => found,
-                [] => return Err(DoorError::NoSuchContainer),
+                [] => return Err(none_such(told.iter().map(|one| &one.container))),
                 _ => {
                     let labels: Vec<String> = by_id.iter().map(|one| label(&one.container)).collect();
                     return Err(DoorError::Several(labels.join(", ")));
@@ -59,7 +70,12 @@ fn of_engine(name: &str, told: &[EngineContainer]) -> Result<Vec<PathBuf>, DoorE
     // A pid is the engine's own, which may count otherwise; the file of the namespace is the same for all.
     let by_pid = found.pid.filter(|pid| *pid > 0).map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
     let doors: Vec<PathBuf> = found.network.iter().map(PathBuf::from).chain(by_pid).collect();
-    if doors.is_empty() { Err(DoorError::NoSuchContainer) } else { Ok(doors) }
+    if doors.is_empty() { Err(none_such(told.iter().map(|one| &one.container))) } else { Ok(doors) }
+}
+
+/// A host's network is no place beside it.
+fn none_such<'a>(containers: impl Iterator<Item = &'a Container>) -> DoorError {
+    DoorError::NoSuchContainer { others: containers.filter(|one| !one.host_network).map(label).collect() }
 }
 
 fn of_report(name: &str, report: &HostReport) -> Result<Vec<PathBuf>, DoorError> {
@@ -77,7 +93,7 @@ fn of_report(name: &str, report: &HostReport) -> Result<Vec<PathBuf>, DoorError>
     });
     let pids = namespace.into_iter().flat_map(|namespace| &namespace.pids);
     let doors: Vec<PathBuf> = pids.map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net"))).collect();
-    if doors.is_empty() { Err(DoorError::NoSuchContainer) } else { Ok(doors) }
+    if doors.is_empty() { Err(none_such(report.containers.iter())) } else { Ok(doors) }
 }
 
 /// Fewer digits of an id may be anybody's.
@@ -86,7 +102,6 @@ const SHORTEST_ID: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host_report::Container;
 
     fn container(name: &str, id: &str, pid: Option<u32>, host_network: bool) -> EngineContainer {
         EngineContainer {
@@ -116,7 +131,11 @@ mod tests {
         assert_eq!(door("hostly"), Err(DoorError::HostNetwork));
         assert!(matches!(door("aabb"), Err(DoorError::Several(_))));
         for none in ["aab", "nobody", "dead"] {
-            assert_eq!(door(none), Err(DoorError::NoSuchContainer), "{none}");
+            let error = door(none).unwrap_err();
+            assert!(matches!(error, DoorError::NoSuchContainer { .. }), "{none}: {error}");
+            let told = error.to_string();
+            assert!(told.contains("running are") && told.contains("web") && told.contains("db"), "{told}");
+            assert!(!told.contains("hostly"), "{told}");
         }
     }
 }

@@ -5,11 +5,13 @@
 //! - [`collect`](fn@collect): this machine, asked directly. Drivers bring home what there is ([`collected`]):
 //!   `processes` (/proc), `visit` (namespaces; sock_diag, and all of `network`), `engine_fetch` (Docker, Podman),
 //!   `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
-//!   `engine`, `system`) and put together by `assemble`.
+//!   `engine`, `system`) and put together by `assemble`
+//!   (`attribution`: whose a socket is; `namespaces`: their names).
 //! - [`remote`]: another machine, over ssh.
 
 mod activation;
 mod assemble;
+mod attribution;
 mod caps;
 pub mod cgroup;
 pub mod client;
@@ -21,6 +23,7 @@ mod docker_proxy;
 mod engine;
 mod engine_fetch;
 pub mod listing;
+mod namespaces;
 mod network;
 mod oci;
 mod owner;

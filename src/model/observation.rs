@@ -106,6 +106,14 @@ impl Reason {
         }
     }
 
+    /// Whether something came back. The rest is silence, or was not asked.
+    pub const fn is_answer(self) -> bool {
+        !matches!(
+            self,
+            Self::NoAnswer | Self::HostAbsent | Self::NoRoute | Self::LocalLimit | Self::Interrupted | Self::NotSwept
+        )
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",

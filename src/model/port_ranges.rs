@@ -122,9 +122,16 @@ impl FromStr for PortRanges {
 
 /// An item that is neither a port nor a range of ports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{item}` is no port or port range; hint: write 22,80,8000-8100 (0 to 65535, the smaller first)")]
+#[error("`{item}` is no port or port range; hint: write 22,80,8000-8100 (1 to 65535, the smaller first)")]
 pub struct ParsePortRangesError {
     item: String,
+}
+
+impl ParsePortRangesError {
+    /// As it was written.
+    pub fn item(&self) -> &str {
+        &self.item
+    }
 }
 
 #[cfg(test)]

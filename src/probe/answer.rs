@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::OnceLock;
 
 use crate::model::TlsFacts;
@@ -64,8 +65,28 @@ pub enum Outcome {
     Malformed,
     /// A TLS alert with this number came instead of an answer.
     Alert(u8),
-    /// The connection could not be made.
+    /// The connection was refused: nobody listens.
+    Refused,
+    /// No answer to the attempt to connect.
+    NoConnection,
+    /// The connection could not be made for another reason.
     Unreachable,
+}
+
+impl Outcome {
+    /// How an attempt to connect failed.
+    pub fn of_connect(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::TimedOut => Self::NoConnection,
+            _ => Self::Unreachable,
+        }
+    }
+
+    /// Whether there was a connection at all.
+    pub const fn connected(self) -> bool {
+        !matches!(self, Self::Refused | Self::NoConnection | Self::Unreachable)
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -76,6 +97,8 @@ impl fmt::Display for Outcome {
             Self::Closed => f.write_str("closed"),
             Self::Malformed => f.write_str("malformed"),
             Self::Alert(number) => write!(f, "alert {number}"),
+            Self::Refused => f.write_str("refused"),
+            Self::NoConnection => f.write_str("no connection"),
             Self::Unreachable => f.write_str("unreachable"),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::{Answer, ClientCertificate, Handshake, HandshakeResult};
+use super::answer::{Answer, ClientCertificate, Handshake, HandshakeResult, Outcome};
 use super::definition::{Condition, Definition, Layer, Request, Rule};
 use super::matcher::{self, Extracted, Lookup, Truth, View};
 use super::session::Session;
@@ -209,7 +209,7 @@ pub(super) fn service(session: &Session, definition: &Definition, decision: &Dec
     }
 }
 
-/// What is reported where no definition matched: the port answers, and these are its first words.
+/// What is reported where no definition matched: whether the port answers, and its first words.
 pub(super) fn unknown(session: &Session) -> Service {
     let mut details = BTreeMap::new();
     let mut evidence = Vec::new();
@@ -241,7 +241,13 @@ pub(super) fn unknown(session: &Session) -> Service {
     let (access, summary) = if required {
         (Access::ClientCertificateRequired, "unknown service; the TLS handshake demands a client certificate")
     } else {
-        (Access::Unknown, "the port answers; no probe definition recognises the service")
+        let summary = match session.greeting().map(|greeting| greeting.outcome) {
+            Some(Outcome::Refused) => "the port refused the connection when it was asked what it is",
+            Some(Outcome::NoConnection) => "the port did not answer when it was asked what it is",
+            Some(Outcome::Unreachable) => "the port could not be connected to when it was asked what it is",
+            _ => "the port answers; no probe definition recognises the service",
+        };
+        (Access::Unknown, summary)
     };
     Service {
         name: "unknown".to_owned(),

@@ -1,14 +1,18 @@
 //! TOML text into a checked [`Definition`]. Errors name file, line and value.
+//!
+//! `parse_raw` is what serde reads; here it is put together, with `parse_condition`, `parse_example` and `parse_value` for
+//! its parts.
 
 use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::answer::{Answer, Outcome};
 use super::codec;
 use super::definition::*;
+use super::parse_example::Shape;
 use super::parse_raw::*;
-use crate::model::{Access, PortRanges, TlsFacts, Transport};
+use super::parse_value::{At, class, http_request, layers, ports, unhex};
+use crate::model::{Access, Transport};
 
 /// A definition that cannot be used, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,20 +38,9 @@ pub(super) fn definition(file: &str, text: &str) -> Result<Definition, Definitio
     Checker { exchanges: Vec::new() }.definition(file, raw).map_err(|At { offset, problem }| error(offset, problem))
 }
 
-/// A problem at a byte of the text.
-struct At {
-    offset: usize,
-    problem: String,
-}
-
-impl At {
-    fn new(offset: usize, problem: impl Into<String>) -> Self {
-        Self { offset, problem: problem.into() }
-    }
-}
-
-struct Checker {
-    exchanges: Vec<Exchange>,
+/// What was read so far.
+pub(super) struct Checker {
+    pub(super) exchanges: Vec<Exchange>,
 }
 
 impl Checker {
@@ -189,120 +182,12 @@ impl Checker {
         Ok(AccessRule { rule, access: raw.is, severity: raw.severity, summary: raw.summary.clone() })
     }
 
-    fn conditions(&mut self, raw: &[Spanned<RawCondition>]) -> Result<Vec<Condition>, At> {
-        raw.iter().map(|row| self.condition(row.get_ref(), row.span().start)).collect()
-    }
-
-    fn condition(&mut self, raw: &RawCondition, offset: usize) -> Result<Condition, At> {
-        let mut tests = Vec::new();
-        if let Some(exists) = raw.exists {
-            tests.push(Test::Exists(exists));
-        }
-        if let Some(texts) = &raw.equals {
-            tests.push(Test::Equals(texts.bytes()));
-        }
-        if let Some(texts) = &raw.prefix {
-            tests.push(Test::Prefix(texts.bytes()));
-        }
-        if let Some(hex) = &raw.prefix_hex {
-            tests.push(Test::Prefix(vec![unhex(hex)?]));
-        }
-        if let Some(texts) = &raw.suffix {
-            tests.push(Test::Suffix(texts.bytes()));
-        }
-        if let Some(texts) = &raw.contains {
-            tests.push(Test::Contains(texts.bytes()));
-        }
-        if let Some(kind) = &raw.is {
-            let found = JsonKind::ALL.iter().find(|(_, name)| name == kind.get_ref());
-            let kind = found.ok_or_else(|| At::new(kind.span().start, "unknown JSON kind"))?;
-            tests.push(Test::Is(kind.0));
-        }
-        let mut subjects = self.subjects(&raw.subject())?;
-        if let Some(outcome) = &raw.outcome {
-            subjects.push(Subject::Outcome);
-            tests.push(Test::Equals(outcome.bytes()));
-        }
-        if let Some(layer) = &raw.layer {
-            subjects.push(Subject::Layer);
-            tests.push(Test::Equals(layer.bytes()));
-        }
-        if subjects.len() > 1 || tests.len() > 1 {
-            return Err(At::new(offset, "a condition looks at one thing with one test (besides `status`)"));
-        }
-        let test = match (subjects.pop(), tests.pop()) {
-            (None, None) => None,
-            (None, Some(test)) => Some((Subject::Body, test)),
-            (Some(subject), Some(test)) => Some((subject, test)),
-            (Some(_), None) => return Err(At::new(offset, "a condition without a test")),
-        };
-        if matches!(test, Some((ref subject, Test::Is(_))) if !matches!(subject, Subject::Json(_))) {
-            return Err(At::new(offset, "`is` tests `json` only"));
-        }
-        let of_endpoint = matches!(test, Some((Subject::Tls(_) | Subject::Layer, _)));
-        let of = match (&raw.of, of_endpoint) {
-            (Some(name), false) => Some(self.position(name)?),
-            (None, true) => None,
-            (Some(name), true) => return Err(At::new(name.span().start, "`tls` and `layer` take no `of`")),
-            (None, false) => return Err(At::new(offset, "a condition needs `of`, the name of an exchange")),
-        };
-        Ok(Condition { of, status: raw.status.as_ref().map(OneOrMany::list).unwrap_or_default(), test })
-    }
-
-    fn subjects(&self, raw: &RawSubject<'_>) -> Result<Vec<Subject>, At> {
-        let mut subjects = Vec::new();
-        if let Some(name) = raw.header {
-            subjects.push(Subject::Header(name.to_ascii_lowercase()));
-        }
-        if let Some(pointer) = raw.json {
-            if !pointer.get_ref().is_empty() && !pointer.get_ref().starts_with('/') {
-                return Err(At::new(pointer.span().start, "a JSON pointer begins with `/`"));
-            }
-            subjects.push(Subject::Json(pointer.get_ref().clone()));
-        }
-        if let Some(name) = raw.fact {
-            subjects.push(Subject::Fact(name.clone()));
-        }
-        if let Some(field) = raw.tls {
-            let found = TlsField::ALL.iter().find(|(_, name)| name == field.get_ref());
-            let (field, _) = found.ok_or_else(|| At::new(field.span().start, "unknown TLS fact"))?;
-            subjects.push(Subject::Tls(*field));
-        }
-        Ok(subjects)
-    }
-
-    fn extract(&mut self, spanned: &Spanned<RawExtract>) -> Result<Extract, At> {
-        let offset = spanned.span().start;
-        let raw = spanned.get_ref();
-        let subject = RawSubject {
-            header: raw.header.as_ref(),
-            json: raw.json.as_ref(),
-            fact: raw.fact.as_ref(),
-            tls: raw.tls.as_ref(),
-        };
-        let mut subjects = self.subjects(&subject)?;
-        if subjects.len() > 1 {
-            return Err(At::new(offset, "a source looks at one thing"));
-        }
-        let subject = subjects.pop().unwrap_or(Subject::Body);
-        if subject == Subject::Body && raw.after.is_none() {
-            // A whole body is never a short fact.
-            return Err(At::new(offset, "text of a body needs `after`"));
-        }
-        let of = match (&raw.of, &subject) {
-            (None, Subject::Tls(_)) => None,
-            (Some(name), _) => Some(self.position(name)?),
-            (None, _) => return Err(At::new(offset, "a source needs `of`, the name of an exchange")),
-        };
-        Ok(Extract { of, subject, after: raw.after.clone(), before: raw.before.clone() })
-    }
-
     fn detail_name(&self, spanned: &Spanned<RawExtract>) -> Result<String, At> {
         spanned.get_ref().name.clone().ok_or_else(|| At::new(spanned.span().start, "a detail needs a `name`"))
     }
 
     /// Position of an exchange by name; the two that are always there are added when first used.
-    fn position(&mut self, name: &Spanned<String>) -> Result<usize, At> {
+    pub(super) fn position(&mut self, name: &Spanned<String>) -> Result<usize, At> {
         if let Some(position) = self.exchanges.iter().position(|exchange| exchange.name == *name.get_ref()) {
             return Ok(position);
         }
@@ -320,173 +205,6 @@ impl Checker {
         });
         Ok(self.exchanges.len() - 1)
     }
-
-    fn example(&mut self, spanned: &Spanned<RawExample>, shape: Shape) -> Result<Example, At> {
-        let raw = spanned.get_ref();
-        let layer = match (raw.transport.as_deref(), &raw.tls) {
-            (Some("udp"), _) => Layer::Datagram,
-            (None, _) if shape.tcp_port.is_none() => Layer::Datagram,
-            (_, Some(_)) => Layer::Tls,
-            _ => Layer::Plain,
-        };
-        let hinted = if layer == Layer::Datagram { shape.udp_port } else { shape.tcp_port };
-        let mut answers = Vec::new();
-        for answer in &raw.answers {
-            let position = self.position(&answer.get_ref().to)?;
-            let request = self.exchanges[position].request.clone();
-            let value = example_answer(&answer.get_ref().answer, answer.span().start)?;
-            let value = match &*request {
-                Request::Codec(name) if !value.body.is_empty() => {
-                    recorded(name, layer, &value.body).ok_or_else(|| {
-                        At::new(answer.span().start, format!("codec `{name}` makes nothing of these bytes"))
-                    })?
-                }
-                _ => value,
-            };
-            answers.push((request, value));
-        }
-        let other = match &raw.other {
-            Some(other) => Some(example_answer(other, spanned.span().start)?),
-            None => None,
-        };
-        Ok(Example {
-            name: raw.name.clone(),
-            layer,
-            port: raw.port.or(hinted).unwrap_or(0),
-            tls: raw.tls.as_ref().map(example_tls),
-            answers,
-            other,
-            expect: raw.expect.clone().into(),
-        })
-    }
-}
-
-/// Default ports of the examples.
-#[derive(Clone, Copy)]
-struct Shape {
-    tcp_port: Option<u16>,
-    udp_port: Option<u16>,
-}
-
-fn http_request(raw: &RawHttp) -> Result<HttpRequest, At> {
-    let offset = raw.path.span().start;
-    let path = raw.path.get_ref();
-    if !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
-        return Err(At::new(offset, "an HTTP path begins with `/` and has no spaces"));
-    }
-    let method = raw.method.as_deref().unwrap_or("GET");
-    if !["GET", "HEAD", "POST", "OPTIONS"].contains(&method) {
-        return Err(At::new(offset, format!("HTTP method `{method}` is not for reading")));
-    }
-    if method != "POST" && !raw.body.is_empty() {
-        return Err(At::new(offset, "only POST has a body"));
-    }
-    let redirects = match raw.redirects.as_deref() {
-        None => Redirects::Refused,
-        Some("same-origin") => Redirects::SameOrigin,
-        Some(other) => return Err(At::new(offset, format!("redirects `{other}` is not `same-origin`"))),
-    };
-    Ok(HttpRequest {
-        method: method.to_owned(),
-        path: path.clone(),
-        headers: raw.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect(),
-        body: raw.body.clone(),
-        limit: raw.limit.unwrap_or(BODY_LIMIT).min(BODY_LIMIT),
-        find: raw.find.clone(),
-        redirects,
-    })
-}
-
-fn example_answer(raw: &RawAnswer, offset: usize) -> Result<Answer, At> {
-    let body = match (&raw.body, &raw.hex) {
-        (Some(text), None) => text.clone().into_bytes(),
-        (None, Some(hex)) => unhex(hex)?,
-        (None, None) => Vec::new(),
-        _ => return Err(At::new(offset, "an answer has either `body` or `hex`")),
-    };
-    let headers = raw.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-    let mut answer = Answer::facts(raw.facts.clone());
-    answer.status = raw.status;
-    answer.headers = headers;
-    answer.body = body;
-    answer.outcome = match raw.outcome.as_deref() {
-        None | Some("answered") => Outcome::Answered,
-        Some("silent") => Outcome::Silent,
-        Some("closed") => Outcome::Closed,
-        Some("malformed") => Outcome::Malformed,
-        Some(other) => return Err(At::new(offset, format!("unknown outcome `{other}`"))),
-    };
-    Ok(answer)
-}
-
-/// The recorded bytes of a codec's answer, understood by the codec.
-fn recorded(codec: &str, layer: Layer, bytes: &[u8]) -> Option<Answer> {
-    let transport = if layer == Layer::Datagram { Transport::Udp } else { Transport::Tcp };
-    (codec::find(codec, transport)?.facts)(&[bytes]).map(Answer::facts)
-}
-
-fn example_tls(raw: &RawTls) -> ExampleTls {
-    ExampleTls {
-        alert: raw.alert,
-        facts: TlsFacts {
-            subject: raw.subject.clone(),
-            issuer: raw.issuer.clone(),
-            names: raw.names.clone(),
-            alpn: raw.alpn.clone(),
-            protocol: raw.protocol.clone(),
-            client_certificate_requested: raw.client_certificate.as_deref().is_some_and(|word| word != "not-requested"),
-            client_certificate_authorities: raw.authorities.clone(),
-            ..TlsFacts::default()
-        },
-    }
-}
-
-fn ports(raw: &[Spanned<RawPort>]) -> Result<PortRanges, At> {
-    let mut ranges = PortRanges::default();
-    for port in raw {
-        let text = match port.get_ref() {
-            RawPort::Number(number) => number.to_string(),
-            RawPort::Range(text) => text.clone(),
-        };
-        let parsed: PortRanges = text.parse().map_err(|error| At::new(port.span().start, format!("{error}")))?;
-        ranges = ranges.union(&parsed);
-    }
-    Ok(ranges)
-}
-
-fn layers(raw: Option<&Spanned<Vec<String>>>) -> Result<Vec<Layer>, At> {
-    let Some(raw) = raw else {
-        return Ok(vec![Layer::Plain, Layer::Tls]);
-    };
-    let one = |word: &String| match word.as_str() {
-        "plain" => Ok(Layer::Plain),
-        "tls" => Ok(Layer::Tls),
-        _ => Err(At::new(raw.span().start, format!("layer `{word}` is neither `plain` nor `tls`"))),
-    };
-    raw.get_ref().iter().map(one).collect()
-}
-
-fn class(raw: Option<&Spanned<String>>) -> Result<Class, At> {
-    match raw.map(|word| (word.get_ref().as_str(), word.span().start)) {
-        None | Some(("default", _)) => Ok(Class::Default),
-        Some(("opt-in", _)) => Ok(Class::OptIn),
-        Some((word, offset)) => Err(At::new(offset, format!("class `{word}` is neither `default` nor `opt-in`"))),
-    }
-}
-
-fn unhex(text: &Spanned<String>) -> Result<Vec<u8>, At> {
-    let error = || At::new(text.span().start, "not an even number of hexadecimal digits");
-    let digits: Vec<u32> = text
-        .get_ref()
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).ok_or_else(error))
-        .collect::<Result<_, _>>()?;
-    if !digits.len().is_multiple_of(2) {
-        return Err(error());
-    }
-    // Two digits below 16 make a byte.
-    Ok(digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
 }
 
 const ROOT: &str = "root";

@@ -162,7 +162,8 @@ impl Prober {
         session.decision().is_some().then(|| session.service())
     }
 
-    fn skips(&self, endpoint: Endpoint) -> bool {
+    /// Whether the owners of this port are known to fall over, and nobody said to ask them all the same.
+    pub fn skips(&self, endpoint: Endpoint) -> bool {
         let ranges: &[(u16, u16)] = match endpoint.transport {
             Transport::Tcp => &FRAGILE_TCP,
             Transport::Udp => &FRAGILE_UDP,
@@ -247,8 +248,9 @@ impl<'a> Wire<'a> {
     }
 
     async fn greet(&mut self, patience: Patience) -> Answer {
-        let Ok(mut stream) = self.dialer.connect().await else {
-            return Answer::failed(Outcome::Unreachable);
+        let mut stream = match self.dialer.connect().await {
+            Ok(stream) => stream,
+            Err(error) => return Answer::failed(Outcome::of_connect(&error)),
         };
         let answer = match patience {
             Patience::None => Answer::failed(Outcome::Silent),

@@ -93,7 +93,7 @@ impl Session {
             let full = silent_first.peek().is_none() || silent_first.any(|listens| listens);
             return Step::Greet(if full { Patience::Full } else { Patience::None });
         };
-        if matches!(greeting.outcome, Outcome::Unreachable) {
+        if !greeting.outcome.connected() {
             return Step::Done;
         }
         if self.handshake.is_none() && !greeting.answered() {
@@ -320,6 +320,22 @@ mod tests {
         assert_eq!(session(12345).next(), Step::Greet(Patience::Full));
         assert_eq!(session(2379).next(), Step::Greet(Patience::None));
         assert_eq!(silent(12345).next(), Step::Handshake);
+    }
+
+    #[test]
+    fn a_port_that_takes_no_connection_is_not_said_to_answer() {
+        for (outcome, says) in [
+            (Outcome::Refused, "refused the connection"),
+            (Outcome::NoConnection, "did not answer"),
+            (Outcome::Unreachable, "could not be connected to"),
+        ] {
+            let mut session = session(2379);
+            session.handle_greeting(Answer::failed(outcome));
+            assert_eq!(session.next(), Step::Done, "{outcome}");
+            let summary = session.service().summary;
+            assert!(summary.contains(says) && !summary.contains("answers"), "{outcome}: {summary}");
+        }
+        assert!(silent(12345).service().summary.contains("the port answers"));
     }
 
     #[test]

@@ -10,5 +10,6 @@ pub mod layout;
 mod matrix;
 pub mod missed;
 pub mod ndjson;
+pub mod probe_list;
 pub mod schema;
 pub mod table;

@@ -268,17 +268,28 @@ fn write_gaps(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Re
     Ok(())
 }
 
+/// Whether anything came back from the host. A host report brings hosts along that were silent or not asked.
+fn has_answered(host: &Host) -> bool {
+    let entries = host.endpoints.iter().map(|entry| (entry.state, entry.reason));
+    let views = host.endpoints.iter().flat_map(|entry| &entry.views).map(|view| (view.state, view.reason));
+    let groups = host.other_ports.iter().map(|group| (group.state, group.reason));
+    // That a host is unreachable is a router's word.
+    entries.chain(views).chain(groups).any(|(state, reason)| reason.is_answer() && state != PortState::Unreachable)
+}
+
 fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl Write) -> io::Result<()> {
     let open = report.hosts.iter().flat_map(|host| &host.endpoints).filter(|entry| entry.state == PortState::Open);
-    let hosts = match report.hosts.len() {
-        1 => "1 host".to_owned(),
-        count => format!("{count} hosts"),
-    };
+    let hosts = |count| if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
+    let answered = report.hosts.iter().filter(|host| has_answered(host)).count();
     let endpoints = match open.count() {
         1 => "1 endpoint is".to_owned(),
         count => format!("{count} endpoints are"),
     };
-    let mut text = format!("{hosts} answered, {endpoints} open");
+    let mut text = format!("{} answered, {endpoints} open", hosts(answered));
+    if report.hosts.len() > answered {
+        let told = hosts(report.hosts.len() - answered);
+        text.push_str(&format!("; {told} more known by a host report alone"));
+    }
     if !report.silent.is_empty() {
         let shown: Vec<&str> = report.silent.iter().take(6).map(String::as_str).collect();
         let more = if report.silent.len() > shown.len() { ", …" } else { "" };
@@ -327,4 +338,69 @@ fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl
         (Status::Complete, false) => "everything asked for was looked at",
     };
     writeln!(to, "{findings}; {status}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Transport;
+    use crate::model::report::{Run, SCHEMA, Scope, Tool};
+
+    fn host(address: &str, groups: &[(PortState, Reason)]) -> Host {
+        let address = address.parse().unwrap();
+        let group = |&(state, reason): &(PortState, Reason)| PortGroup {
+            address,
+            transport: Transport::Tcp,
+            state,
+            reason,
+            offender: None,
+            ports: "1-9".to_owned(),
+            seen_from: Vec::new(),
+        };
+        Host {
+            id: address.to_string(),
+            address,
+            addresses: vec![address],
+            mac: None,
+            names: Vec::new(),
+            endpoints: Vec::new(),
+            other_ports: groups.iter().map(group).collect(),
+            improbable: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn summary(hosts: Vec<Host>) -> String {
+        let run = Run {
+            id: "r1".to_owned(),
+            started_at: String::new(),
+            finished_at: String::new(),
+            status: Status::Complete,
+            scope: Scope::default(),
+            vantages: Vec::new(),
+            sweep: None,
+            gaps: Vec::new(),
+            host_reports: Vec::new(),
+        };
+        let silent = vec!["198.18.0.9".to_owned()];
+        let report = Report { schema: SCHEMA.to_owned(), tool: Tool::this(), run, hosts, silent, findings: Vec::new() };
+        let mut bytes = Vec::new();
+        write_summary(&report, &[], TableStyle { color: false, width: 100 }, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn hosts_that_only_a_report_tells_of_have_not_answered() {
+        let silent = host("198.18.0.9", &[(PortState::Filtered, Reason::NoAnswer)]);
+        let not_asked = host("198.18.0.8", &[(PortState::Unknown, Reason::NotSwept)]);
+        let unreachable = host("198.18.0.7", &[(PortState::Unreachable, Reason::IcmpHostUnreachable)]);
+        let both = [(PortState::Filtered, Reason::NoAnswer), (PortState::Filtered, Reason::IcmpAdminProhibited)];
+        let told = summary(vec![silent, not_asked, unreachable, host("198.18.0.6", &both)]);
+        let first = told.lines().next().unwrap();
+        assert_eq!(
+            first,
+            "1 host answered, 0 endpoints are open; 3 hosts more known by a host report alone; silent: 198.18.0.9"
+        );
+        let closed = host("198.18.0.6", &[(PortState::Closed, Reason::Refused)]);
+        assert!(summary(vec![closed]).starts_with("1 host answered, 0 endpoints are open; silent"));
+    }
 }

@@ -9,6 +9,7 @@ use super::identity;
 use super::inside::{self, Inside, Unseen};
 use super::interrupt::Interrupt;
 use super::looking::{Ends, Orders, Pace, look_from};
+use super::planning;
 use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
 use super::through;
@@ -23,7 +24,7 @@ use crate::model::{PathModel, PortRanges, Report, ServiceFacts, Transport};
 use crate::net::{OwnAddress, own_addresses};
 use crate::probe::Catalogue;
 use crate::report::ndjson::Record;
-use crate::targets::{self, Plan, TargetSet, guard};
+use crate::targets::{self, TargetSet, guard};
 
 /// `postern scan`: the outside view alone. No verdicts, but findings about what the probes proved.
 pub async fn scan(settings: ScanSettings, show: ShowProgress) -> Result<Exit, RunError> {
@@ -61,9 +62,10 @@ async fn audit(
         return Err(RunError::NoTargets);
     }
     let vantages = Vantages::of(&scan, no_target && !matches!(inside, Inside::NotAsked));
+    let asks_itself = no_target || own.iter().any(|own| targets.set.contains(own.address));
     if scan.plan {
-        let plan = plan(&scan, &targets, &planned);
-        print_line(&plan.to_string())?;
+        vantages.check(&own).await?;
+        print_line(&planning::plan(&scan, &targets, &planned).to_string())?;
         for line in vantages.plan() {
             print_line(&line)?;
         }
@@ -71,6 +73,9 @@ async fn audit(
             print_line(&format!(
                 "a run takes the report of {destination} twice, and asks the ports that it names, too"
             ))?;
+        }
+        if asks_itself && !matches!(inside, Inside::NotAsked) {
+            print_line("a run takes this machine's own report twice, and asks the ports that it names, too")?;
         }
         return Ok(Exit::Clean);
     }
@@ -90,12 +95,11 @@ async fn audit(
     );
     let (places, missing) = vantages.open(&own).await?;
     // The host's own word before the sweep, and again after it: a listener that came or went is no contradiction.
-    let scans_itself = own.iter().any(|own| targets.set.contains(own.address));
     let inside = match host_reports.iter().any(|source| source.destination().is_some()) {
         true => inside.with_remote_hosts(host_reports, &scan.remote, &interrupt).await?,
         false => inside,
     };
-    let mut inside = inside.with_own_host(scans_itself || no_target, Unseen::of(&places)).await;
+    let mut inside = inside.with_own_host(asks_itself, Unseen::of(&places)).await;
     let ports = ports(&scan, &catalogue, &inside)?;
     guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
     let mut run = Run {
@@ -221,37 +225,23 @@ pub(super) fn paths(report: &HostReport) -> Option<Box<dyn PathModel>> {
     Some(Box::new(HostPath::new(report)?))
 }
 
-struct Ports {
-    tcp: PortRanges,
-    udp: PortRanges,
+pub(super) struct Ports {
+    pub tcp: PortRanges,
+    pub udp: PortRanges,
 }
 
 /// PORTS of both transports; `probes` also stands for every port that a host report names.
 fn ports(scan: &ScanSettings, catalogue: &Catalogue, inside: &Inside) -> Result<Ports, RunError> {
     let resolve = |text: &Option<String>, named: PortRanges, transport| match text {
         None => Ok(PortRanges::default()),
-        Some(text) => targets::ports::parse(text, &named.union(&inside.ports(transport))),
+        Some(text) => targets::ports::parse(text, &named.union(&inside.ports(transport))).map_err(|error| {
+            RunError::Ports { option: if transport == Transport::Tcp { "-p" } else { "--udp" }, error }
+        }),
     };
     Ok(Ports {
         tcp: resolve(&scan.tcp_ports, catalogue.tcp_ports(), Transport::Tcp)?,
         udp: resolve(&scan.udp_ports, catalogue.udp_ports(), Transport::Udp)?,
     })
-}
-
-fn plan(scan: &ScanSettings, targets: &targets::Loaded, ports: &Ports) -> Plan {
-    let endpoints =
-        |ports: &PortRanges| u64::try_from(targets.set.len().saturating_mul(ports.len() as u128)).unwrap_or(u64::MAX);
-    Plan {
-        targets: targets.described.clone(),
-        excluded: targets.excluded.clone(),
-        addresses: targets.set.len(),
-        tcp_ports: ports.tcp.to_string(),
-        udp_ports: ports.udp.to_string(),
-        tcp_endpoints: endpoints(&ports.tcp),
-        udp_endpoints: endpoints(&ports.udp),
-        rate: scan.rate,
-        host_rate: scan.host_rate,
-    }
 }
 
 /// Addresses by which others may reach this host: not loopback, not link-local.

@@ -29,6 +29,8 @@ pub fn main(args: Args) -> Exit {
     };
     match runtime.block_on(command(args.command, show)) {
         Ok(exit) => exit,
+        // A reader that closed the pipe (head, less) has seen what it wanted.
+        Err(error) if error.is_closed_stdout() => Exit::Clean,
         Err(error) => {
             complain(&error.to_string());
             error.exit()
@@ -79,7 +81,8 @@ pub fn catalogue(directory: Option<&Path>) -> Result<Arc<Catalogue>, RunError> {
 
 /// Writes a line of results to stdout.
 pub(super) fn print_line(line: &str) -> Result<(), RunError> {
-    writeln!(io::stdout().lock(), "{line}").map_err(RunError::Stdout)
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(RunError::Stdout)
 }
 
 fn complain(message: &str) {
@@ -102,5 +105,7 @@ fn log_to_stderr(args: &Args) {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // It would tell of a stderr that is gone on that stderr, and panic.
+        .log_internal_errors(false)
         .try_init();
 }

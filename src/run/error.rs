@@ -18,8 +18,8 @@ pub enum RunError {
     Usage(#[from] UsageError),
     #[error(transparent)]
     Targets(#[from] LoadError),
-    #[error(transparent)]
-    Ports(#[from] PortsError),
+    #[error("{option}: {error}")]
+    Ports { option: &'static str, error: PortsError },
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error("no address is left to ask; hint: are all targets excluded?")]
@@ -71,28 +71,37 @@ pub enum RunError {
     RemoteLook { name: String, failure: host::remote::Failure, hint: String },
     #[error("the job on stdin: {0}; hint: it comes from another version of postern")]
     Job(String),
+    /// Nobody is called as the operator wrote.
+    #[error("--vantage {0}")]
+    UnknownVantage(String),
     #[error("no vantage is left: {0}")]
     NoVantage(String),
     #[error("cannot start a runtime: {0}; hint: are there threads and descriptors left (ulimit -u, -n)?")]
     Runtime(io::Error),
     #[error("cannot listen for Ctrl-C: {0}; hint: is a seccomp filter at work?")]
     Signals(io::Error),
-    #[error("cannot write to stdout: {0}; hint: is the other end of the pipe still there?")]
+    #[error("cannot write to stdout: {0}; hint: is there room for it where stdout leads?")]
     Stdout(io::Error),
 }
 
 impl RunError {
+    /// Whether the reader of stdout went away.
+    pub fn is_closed_stdout(&self) -> bool {
+        matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// What the operator wrote is wrong usage; all else is failure.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
             | Self::Targets(_)
-            | Self::Ports(_)
+            | Self::Ports { .. }
             | Self::Guard(_)
             | Self::NoRules { .. }
             | Self::BrokenRules { .. }
             | Self::NoInterface { .. }
             | Self::NoTargets
+            | Self::UnknownVantage(_)
             | Self::Catalogue(_)
             | Self::Definition(_)
             | Self::Example(_)
@@ -104,7 +113,6 @@ impl RunError {
             | Self::Scan(_)
             | Self::Job(_)
             | Self::Read { .. } => Exit::Usage,
-            Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
             _ => Exit::Failed,
         }
     }

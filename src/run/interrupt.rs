@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,6 +12,10 @@ pub struct Interrupt {
     flag: Arc<AtomicBool>,
 }
 
+/// Signals within this time are one request: timeout(1) sends its signal to the process and then to the group that the
+/// process is in.
+const ONE_REQUEST: Duration = Duration::from_millis(400);
+
 impl Interrupt {
     /// Listens for SIGINT and SIGTERM from now on, on the current tokio runtime.
     pub fn listen() -> std::io::Result<Self> {
@@ -19,18 +24,25 @@ impl Interrupt {
         let mut term = signal(SignalKind::terminate())?;
         let flag = Arc::clone(&interrupt.flag);
         tokio::spawn(async move {
-            loop {
+            let mut asked = async || {
                 tokio::select! {
                     _ = int.recv() => {}
                     _ = term.recv() => {}
                 }
-                if flag.swap(true, Ordering::SeqCst) {
-                    // Asked twice: the operator does not want to wait. No destructor runs from here on.
-                    crate::host::remote::remove_private_files();
-                    std::process::exit(130);
+            };
+            asked().await;
+            flag.store(true, Ordering::SeqCst);
+            tracing::warn!("interrupted: saving what was found (again to end at once)");
+            let _ = tokio::time::timeout(ONE_REQUEST, async {
+                loop {
+                    asked().await;
                 }
-                tracing::warn!("interrupted: saving what was found (again to end at once)");
-            }
+            })
+            .await;
+            asked().await;
+            // Asked twice: the operator does not want to wait. No destructor runs from here on.
+            crate::host::remote::remove_private_files();
+            std::process::exit(130);
         });
         Ok(interrupt)
     }

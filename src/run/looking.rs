@@ -27,7 +27,7 @@ use crate::sweep::raw::process::Transmit;
 use crate::targets::TargetSet;
 
 /// Rounds of a sweep at most.
-const MAX_ROUNDS: u32 = 6;
+pub(super) const MAX_ROUNDS: u32 = 6;
 
 /// What is to be looked at; the same from every place but for the targets.
 #[derive(Clone, Debug)]

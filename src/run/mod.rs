@@ -1,8 +1,9 @@
 //! The only wiring: stages, channels, cancellation, progress.
 //!
-//! [`command`] picks what to do; [`audit`] holds the main job and its halves; [`vantages`] opens the places to look from
+//! [`command`] picks what to do; [`audit`] holds the main job and its halves, [`planning`] says what it would send; [`vantages`] opens the places to look from
 //! ([`place`]) and [`looking`] looks from each: [`outside`] sweeps ([`tcp`], [`sweeping`]) and probes. [`inside`] takes the hosts' own word,
-//! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results.
+//! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results. [`probes`] shows the definitions,
+//! [`probe_test`] tries one.
 
 pub mod assemble;
 pub mod audit;
@@ -16,6 +17,8 @@ pub mod link_local;
 pub mod looking;
 pub mod outside;
 pub mod place;
+pub mod planning;
+pub mod probe_test;
 pub mod probes;
 pub mod progress;
 pub mod remote_look;

@@ -1,5 +1,7 @@
 //! The places that a run looks from: opened before anything is sent, left when the run ends.
+#![expect(clippy::disallowed_methods, reason = "lists the namespaces that a name could have meant")]
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -37,14 +39,32 @@ pub enum Stand {
 /// A place that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    #[error("{0}: no interface here is called so")]
-    NoInterface(String),
+    #[error("{name}: no interface here is called so; hint: {}", those(interfaces))]
+    NoInterface { name: String, interfaces: Vec<String> },
+    #[error("netns:{name}: neither a namespace below {NAMED} nor a process is called so; hint: {}", those(namespaces))]
+    NoNamespace { name: String, namespaces: Vec<String> },
     #[error("{name}: {error}")]
     Namespace { name: String, error: std::io::Error },
     #[error("container:{name}: {error}")]
     Container { name: String, error: DoorError },
     #[error("neighbour: {0}")]
     Neighbour(#[from] NeighbourError),
+}
+
+impl PlaceError {
+    /// Whether the operator named what does not exist.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::NoInterface { .. }
+                | Self::NoNamespace { .. }
+                | Self::Container { error: DoorError::NoSuchContainer { .. }, .. }
+        )
+    }
+}
+
+fn those(there_are: &[String]) -> String {
+    if there_are.is_empty() { "there is none".to_owned() } else { format!("there are {}", there_are.join(", ")) }
 }
 
 impl Place {
@@ -58,13 +78,20 @@ impl Place {
         let stand = match choice {
             VantageChoice::Own => Stand::Here,
             VantageChoice::Interface(name) => {
-                if !own.iter().any(|one| &one.interface == name) {
-                    return Err(PlaceError::NoInterface(name.clone()));
+                let interfaces: BTreeSet<&String> = own.iter().map(|one| &one.interface).collect();
+                if !interfaces.contains(name) {
+                    let interfaces = interfaces.into_iter().cloned().collect();
+                    return Err(PlaceError::NoInterface { name: name.clone(), interfaces });
                 }
                 Stand::Interface(name.clone())
             }
             VantageChoice::Netns(name) => {
-                let failed = |error| PlaceError::Namespace { name: choice.to_string(), error };
+                let failed = |error: std::io::Error| match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        PlaceError::NoNamespace { name: name.clone(), namespaces: named_namespaces() }
+                    }
+                    _ => PlaceError::Namespace { name: choice.to_string(), error },
+                };
                 Stand::Inside(NetworkNamespace::open(&netns_door(name)).map_err(failed)?)
             }
             VantageChoice::Container(name) => Stand::Inside(container(name).await?),
@@ -104,19 +131,31 @@ pub fn missing(choice: &VantageChoice, cause: &PlaceError, asked_for: bool) -> G
 
 /// `NAME` below /run/netns, where `ip netns add` puts it; a number that is no name there is a process.
 fn netns_door(name: &str) -> PathBuf {
-    let named = Path::new("/run/netns").join(name);
+    let named = Path::new(NAMED).join(name);
     if !named.exists() && name.bytes().all(|byte| byte.is_ascii_digit()) {
         return PathBuf::from(format!("/proc/{name}/ns/net"));
     }
     named
 }
 
+/// What `ip netns list` lists.
+fn named_namespaces() -> Vec<String> {
+    let entries = std::fs::read_dir(NAMED).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Where `ip netns add` puts namespaces.
+const NAMED: &str = "/run/netns";
+
 async fn container(name: &str) -> Result<NetworkNamespace, PlaceError> {
     let (wanted, now) = (name.to_owned(), identity::now());
     let asked =
         tokio::task::spawn_blocking(move || container_doors(&wanted, &CollectSettings::from_environment(), now)).await;
     let failed = |error| PlaceError::Container { name: name.to_owned(), error };
-    let doors = asked.unwrap_or(Err(DoorError::NoSuchContainer)).map_err(failed)?;
+    let nobody = DoorError::NoSuchContainer { others: Vec::new() };
+    let doors = asked.unwrap_or(Err(nobody)).map_err(failed)?;
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
     for door in doors {
         match NetworkNamespace::open(&door) {

@@ -1,6 +1,7 @@
 //! Where results go: files and stdout, whole at the end or streamed as found.
 #![expect(clippy::disallowed_methods, reason = "creates the files that -o names")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::Mutex;
@@ -8,9 +9,9 @@ use std::sync::Mutex;
 use crate::cli::{Destination, Exit, Format, OutputSpec};
 use crate::model::host_report::HostReport;
 use crate::model::report::EndpointEntry;
-use crate::model::{PathAnswer, Report};
+use crate::model::{PathAnswer, Report, ServiceFacts};
 use crate::report::ndjson::{self, Record};
-use crate::report::{explain, host_table, json, table};
+use crate::report::{explain, host_table, json, probe_list, table};
 
 /// The outputs of a run. Files are created before anything is sent, so that a run does not end without a place for its
 /// results.
@@ -104,6 +105,14 @@ impl Sink {
         self.write_all(|output| match output.format {
             Format::Table => explain::write(answer, style(output.is_terminal), &mut output.to),
             Format::Json | Format::Ndjson => json::write_answer(answer, &mut output.to),
+        })
+    }
+
+    /// Writes the list of probe definitions everywhere.
+    pub fn finish_probes(self, facts: &BTreeMap<String, ServiceFacts>) -> Result<(), SinkError> {
+        self.write_all(|output| match output.format {
+            Format::Table => probe_list::write_table(facts, &mut output.to),
+            Format::Json | Format::Ndjson => probe_list::write_json(facts, &mut output.to),
         })
     }
 

@@ -45,6 +45,18 @@ impl Vantages {
         self.choices.iter().map(|choice| format!("vantage: {choice}{}", changes(choice))).collect()
     }
 
+    /// Whether the names mean something, as far as that can be told without changing anything or asking anybody.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn check(&self, own: &[OwnAddress]) -> Result<(), RunError> {
+        let harmless = |choice: &VantageChoice| matches!(choice, VantageChoice::Interface(_) | VantageChoice::Netns(_));
+        if self.choices.iter().all(harmless) {
+            self.open(own).await?;
+        }
+        Ok(())
+    }
+
     /// Goes to all places. Those that cannot be had are gaps as long as one is left.
     ///
     /// # Errors
@@ -56,11 +68,16 @@ impl Vantages {
         let mut places = Vec::new();
         let mut gaps = Vec::new();
         let mut causes = Vec::new();
+        let mut unknown = true;
         for choice in &self.choices {
             match Place::open(choice, own).await {
                 Ok(place) => places.push(place),
                 Err(error) => {
-                    tracing::warn!("{error}");
+                    // What ends the run is told at its end.
+                    if self.choices.len() > 1 || !self.asked_for {
+                        tracing::warn!("{error}");
+                    }
+                    unknown &= error.is_unknown();
                     gaps.push(place::missing(choice, &error, self.asked_for));
                     causes.push(error.to_string());
                 }
@@ -70,7 +87,8 @@ impl Vantages {
             gaps.push(super::remote_look::unused_definitions());
         }
         if places.is_empty() && self.asked_for {
-            return Err(RunError::NoVantage(causes.join("; ")));
+            let causes = causes.join("; ");
+            return Err(if unknown { RunError::UnknownVantage(causes) } else { RunError::NoVantage(causes) });
         }
         if places.is_empty() {
             places.push(Place::by_route());

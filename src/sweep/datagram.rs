@@ -44,11 +44,11 @@ pub struct DatagramSettings {
 }
 
 /// Each endpoint is asked so often before silence is believed.
-const ROUNDS: u32 = 3;
+pub const ROUNDS: u32 = 3;
 /// After the last datagram of a round.
 const WAIT: Duration = Duration::from_millis(1000);
 /// Datagrams per second to one host, on average.
-const HOST_RATE: f64 = 20.0;
+pub const HOST_RATE: f64 = 20.0;
 /// Rounds two and three ask silent hosts again only while there are no more endpoints than these.
 const RECHECK_SILENT: u64 = 1 << 18;
 const UNRESOLVED: usize = 256;

@@ -41,6 +41,8 @@ async fn load_by(
 ) -> Result<Loaded, LoadError> {
     let mut source = Source::default();
     let wanted = source.expand(targets)?;
+    // A list of exclusions may well be empty; an empty list of targets is a mistake, or nothing to do.
+    source.may_be_empty = true;
     let unwanted = source.expand(excluded)?;
     let asked: BTreeSet<String> = [&wanted, &unwanted].into_iter().flatten().filter_map(Wanted::name).collect();
     let answers = if asked.is_empty() {
@@ -143,6 +145,8 @@ pub enum LoadError {
         "{origin}: `{item}` is nested too deep; hint: a target file may name files, those may not name further ones"
     )]
     Nested { origin: Origin, item: String },
+    #[error("{origin}: {list} names no target; hint: addresses, networks or names, some a line; # starts a comment")]
+    Empty { origin: Origin, list: String },
     #[error("{origin}: stdin is named twice; hint: - may stand once")]
     Stdin { origin: Origin },
     #[error(
@@ -169,6 +173,7 @@ impl Wanted {
 #[derive(Default)]
 struct Source {
     stdin_taken: bool,
+    may_be_empty: bool,
 }
 
 impl Source {
@@ -221,8 +226,13 @@ impl Source {
                 ("stdin".to_owned(), content)
             }
         };
+        let before = wanted.len();
         for (line, item) in items_of(&content) {
             self.expand_item(item, &Origin::Line { file: name.clone(), line }, depth + 1, wanted)?;
+        }
+        if wanted.len() == before && !self.may_be_empty {
+            let list = if text == "-" { name } else { format!("file `{}`", shown(&name)) };
+            return Err(LoadError::Empty { origin: origin.clone(), list });
         }
         Ok(())
     }
@@ -266,6 +276,19 @@ mod tests {
         std::fs::write(&path, format!("@{}", path.display())).unwrap();
         let error = load_texts(&[&format!("@{}", path.display())], &[]).await.unwrap_err();
         assert!(matches!(error, LoadError::Nested { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_empty_list_of_targets_is_named_and_one_of_exclusions_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("today");
+        std::fs::write(&path, "# nothing to do\n").unwrap();
+        let item = format!("@{}", path.display());
+        for targets in [&[&*item][..], &["198.18.0.1", &item]] {
+            let error = load_texts(targets, &[]).await.unwrap_err().to_string();
+            assert!(error.contains(&format!("file `{}` names no target", path.display())), "{error}");
+        }
+        assert_eq!(load_texts(&["198.18.0.1"], &[&item]).await.unwrap().set.len(), 1);
     }
 
     #[tokio::test]

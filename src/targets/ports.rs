@@ -12,7 +12,9 @@ pub fn parse(text: &str, probes: &PortRanges) -> Result<PortRanges, PortsError> 
             "all" => PortRanges::from_ranges([(1, u16::MAX)]),
             "probes" => probes.clone(),
             "" => return Err(PortsError::Empty { text: text.to_owned() }),
-            item => item.parse()?,
+            item => item
+                .parse()
+                .map_err(|error: ParsePortRangesError| PortsError::Item { item: error.item().to_owned() })?,
         };
         ports = ports.union(&more);
     }
@@ -25,11 +27,14 @@ pub fn parse(text: &str, probes: &PortRanges) -> Result<PortRanges, PortsError> 
 /// PORTS that cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortsError {
-    #[error("an empty item in ports `{text}`; hint: write 22,80,8000-8100, all or probes")]
+    #[error("an empty item in ports `{text}`; hint: write 22,80,8000-8100, `all`, `probes` or `none`")]
     Empty { text: String },
-    #[error(transparent)]
-    Item(#[from] ParsePortRangesError),
-    #[error("port 0 in ports `{text}` cannot be asked; hint: start at 1")]
+    #[error(
+        "`{item}` is no port and no range of ports; hint: 22,80,8000-8100 (1 to 65535, the smaller first), `all`, `probes`; \
+         `none` stands alone"
+    )]
+    Item { item: String },
+    #[error("port 0 in ports `{text}` cannot be asked (RFC 6335, section 6); hint: ports are 1 to 65535")]
     Zero { text: String },
 }
 

@@ -111,7 +111,11 @@ fn an_interrupt_saves_what_was_found() {
     std::thread::sleep(Duration::from_secs(3));
     // nsenter replaces itself by the program: the child is postern.
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Two at once are one request: timeout(1) sends to the process, and to its group.
+    for pause in [Duration::from_millis(20), Duration::ZERO] {
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        std::thread::sleep(pause);
+    }
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -11,4 +11,6 @@
 mod connect;
 mod lab;
 mod privileges;
+mod probe_test;
+mod streams;
 mod syn;

@@ -165,6 +165,7 @@ fn from_the_container(lab: &Lab) {
 
     // Nobody of that name; a container with the host's network is no other place.
     let missing = on_host(host, &["audit", "-p", "7000", "--udp=none", "--vantage", "container:nobody"]).run();
-    assert_eq!(missing.code, 1, "{}", missing.shown());
+    assert_eq!(missing.code, 2, "{}", missing.shown());
     assert!(missing.stderr.contains("container:nobody"), "{}", missing.shown());
+    assert!(missing.stderr.contains("running are") && missing.stderr.contains("db"), "{}", missing.shown());
 }

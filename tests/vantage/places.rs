@@ -91,8 +91,16 @@ fn a_chosen_interface_is_used_whatever_the_route() {
     // The probe went the same way: it had an answer.
     assert!(service["service"]["evidence"].as_array().is_some_and(|evidence| !evidence.is_empty()), "{service:#}");
     let none = lab.postern(&["scan", "198.18.0.31", "-p", "7000", "--vantage", "nowhere0"]).run();
-    assert_eq!(none.code, 1, "{}", none.shown());
-    assert!(none.stderr.contains("nowhere0: no interface here"), "{}", none.shown());
+    assert_eq!(none.code, 2, "{}", none.shown());
+    assert!(none.stderr.contains("--vantage nowhere0: no interface here"), "{}", none.shown());
+    assert!(none.stderr.contains("hint: there are alt0, br0"), "{}", none.shown());
+    let none = lab.postern(&["scan", "198.18.0.31", "-p", "7000", "--vantage", "netns:nowhere"]).run();
+    assert_eq!(none.code, 2, "{}", none.shown());
+    assert!(none.stderr.contains(lab.scanner().name()), "{}", none.shown());
+    // Beside one that is there it is a gap.
+    let one = lab.postern(&["scan", "198.18.0.31", "-p", "7001", "--vantage", "nowhere0", "--vantage", "br0"]).run();
+    assert_eq!(one.code, 4, "{}", one.shown());
+    assert!(one.stdout.contains("the view from nowhere0"), "{}", one.shown());
 }
 
 #[test]

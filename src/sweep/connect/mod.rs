@@ -1,10 +1,13 @@
 //! The connect sweep: TCP without privileges.
 //!
-//! A few threads, each with an epoll set and a pool of sockets of its own ([`socket`]), share the hosts among them by
-//! address ([`worker`]). Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
+//! A few threads, each with an epoll set and a pool of sockets of its own (`slots`, [`socket`]), share the hosts among them
+//! by address ([`worker`]); `feed` says what is next, [`refused`] what this machine did not send. Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
 //! registration for each would cost as much again. Hosts on the link are held back until the neighbour table knows them
 //! ([`link`](super::link)), so that absent ones cannot overflow it.
 
+mod feed;
+pub mod refused;
+mod slots;
 pub mod socket;
 pub mod worker;
 
@@ -150,7 +153,7 @@ pub fn sweep(
     };
     let found = found_by_ask(&crew, rounds);
     let mut tally = Tally::default();
-    let mut refused = worker::Refused::default();
+    let mut refused = refused::Refused::default();
     for worker in crew {
         stats.probes_sent += worker.sent;
         stats.replies += worker.replies;

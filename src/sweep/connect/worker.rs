@@ -1,20 +1,20 @@
-//! One thread of the connect sweep: an epoll set, a pool of sockets, and the hosts that fall to it.
+//! One thread of the connect sweep: a pool of sockets, and the hosts that fall to it.
 #![expect(clippy::disallowed_methods, reason = "the connect sweep is a driver: it asks the clock")]
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use tokio::sync::mpsc;
 
-use super::socket::{Attempt, ProbeSocket};
-use crate::model::report::Gap;
+use super::feed::Feed;
+use super::refused::Refused;
+use super::slots::{NoSlot, SlotState, Slots};
+use super::socket::Attempt;
 use crate::model::{Endpoint, Evidence, Observation, PortState, ProbeSpace, Reason};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbours;
@@ -72,44 +72,11 @@ pub struct Worker {
     round: Round,
     feed: Feed,
     link: Link,
-    epoll: Option<OwnedFd>,
-    slots: Vec<Slot>,
-    /// Idle slots by family: IPv4, IPv6.
-    idle: [Vec<u32>; 2],
+    slots: Slots,
     deadlines: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     in_flight: usize,
     /// How many may be in flight: shrinks when this machine runs out of something.
     allowed: usize,
-}
-
-/// Endpoints that this machine itself did not send to, by cause, with an example.
-#[derive(Clone, Debug, Default)]
-pub struct Refused {
-    no_route: u64,
-    forbidden: u64,
-    exhausted: u64,
-    example: Option<Endpoint>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    socket: ProbeSocket,
-    /// Counts uses: a deadline of an earlier use is stale.
-    generation: u32,
-    state: SlotState,
-}
-
-#[derive(Clone, Debug)]
-enum SlotState {
-    Idle,
-    Connecting {
-        endpoint: Endpoint,
-        sent: Instant,
-    },
-    /// Accepted; watched for a moment whether the peer closes at once.
-    Watched {
-        observation: Box<Observation>,
-    },
 }
 
 /// Probes sent between two looks at the events.
@@ -127,6 +94,7 @@ impl Worker {
     pub fn new(settings: WorkerSettings) -> Self {
         let allowed = settings.parallel;
         let link = Link::new(settings.unresolved);
+        let slots = Slots::new(settings.parallel, settings.device.clone());
         Self {
             settings,
             tally: Tally::default(),
@@ -137,9 +105,7 @@ impl Worker {
             round: Round { number: 0, rate: 1.0, recheck_silent: false, scouted: &[] },
             feed: Feed::default(),
             link,
-            epoll: None,
-            slots: Vec::new(),
-            idle: [Vec::new(), Vec::new()],
+            slots,
             deadlines: BinaryHeap::new(),
             in_flight: 0,
             allowed,
@@ -165,7 +131,7 @@ impl Worker {
         cancel: &Arc<AtomicBool>,
     ) {
         self.round = round;
-        self.feed = Feed { position: 0, len: space.len(), again: VecDeque::new() };
+        self.feed = Feed::new(space.len());
         let start = Instant::now();
         let mut pace = Pace::new(round.rate, start);
         let mut looked = start;
@@ -209,11 +175,12 @@ impl Worker {
             }
             if self.settings.number == 0 && now.duration_since(told) >= Duration::from_millis(100) {
                 told = now;
+                let (done, total) = self.feed.progress();
                 // A progress report that finds no room is not worth waiting for.
                 let _ = events.try_send(SweepEvent::Progress(Progress {
                     round: round.number,
-                    done: self.feed.position,
-                    total: self.feed.len,
+                    done,
+                    total,
                     sent: self.sent * self.settings.workers as u64,
                     open: self.tally.open.len() as u64 * self.settings.workers as u64,
                 }));
@@ -269,19 +236,27 @@ impl Worker {
     }
 
     fn start(&mut self, endpoint: Endpoint, now: Instant) -> Started {
-        let Some(number) = self.idle_slot(endpoint.address.is_ipv4()) else { return Started::Later };
-        let slot = &mut self.slots[number as usize];
+        let number = match self.slots.take(endpoint.address.is_ipv4()) {
+            Ok(number) => number,
+            Err(NoSlot::InUse) => return Started::Later,
+            Err(NoSlot::Exhausted) => {
+                // Work with the sockets there are.
+                self.allowed = self.slots.len().clamp(1, self.allowed.max(1));
+                return Started::Later;
+            }
+        };
+        let slot = &mut self.slots[number];
         slot.generation = slot.generation.wrapping_add(1);
         match slot.socket.start(endpoint.socket_addr()) {
             Attempt::Exhausted(_) => {
-                self.release(number);
+                self.slots.release(number);
                 self.allowed = (self.in_flight * 3 / 4).max(1);
                 return Started::Later;
             }
             Attempt::Pending => {
                 slot.state = SlotState::Connecting { endpoint, sent: now };
                 let timeout = self.tally.host(endpoint.address).map_or(UNKNOWN_TIMEOUT, |host| host.rtt.timeout());
-                self.deadlines.push(Reverse((now + timeout, number, self.slots[number as usize].generation)));
+                self.deadlines.push(Reverse((now + timeout, number, self.slots[number].generation)));
                 self.in_flight += 1;
             }
             Attempt::Ended(outcome) => {
@@ -299,7 +274,7 @@ impl Worker {
     }
 
     fn on_event(&mut self, number: u32, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        let Some(slot) = self.slots.get(number as usize) else { return };
+        let Some(slot) = self.slots.get(number) else { return };
         match &slot.state {
             SlotState::Idle => {}
             SlotState::Connecting { endpoint, .. } => match slot.socket.check(endpoint.socket_addr()) {
@@ -318,7 +293,7 @@ impl Worker {
 
     /// A connection attempt ended: keep what it says, and free or watch the slot.
     fn finish(&mut self, number: u32, outcome: Outcome, now: Instant) {
-        let SlotState::Connecting { endpoint, sent } = self.slots[number as usize].state else { return };
+        let SlotState::Connecting { endpoint, sent } = self.slots[number].state else { return };
         let own = &self.settings.own_set;
         let (state, reason) = judge(endpoint.address, outcome, |address| own.contains(&address));
         let rtt = now.saturating_duration_since(sent);
@@ -357,7 +332,7 @@ impl Worker {
         let observation = Observation { endpoint, state, reason, evidence };
         match (state, outcome) {
             (PortState::Open, _) => {
-                let slot = &mut self.slots[number as usize];
+                let slot = &mut self.slots[number];
                 slot.generation = slot.generation.wrapping_add(1);
                 slot.state = SlotState::Watched { observation: Box::new(observation) };
                 let watch = WATCH.max(rtt * 2).min(Duration::from_millis(500));
@@ -372,7 +347,7 @@ impl Worker {
     }
 
     fn settle_watched(&mut self, number: u32, reason: Reason, events: &mpsc::Sender<SweepEvent>) {
-        let state = std::mem::replace(&mut self.slots[number as usize].state, SlotState::Idle);
+        let state = std::mem::replace(&mut self.slots[number].state, SlotState::Idle);
         if let SlotState::Watched { observation } = state {
             let observation = Observation { reason, ..*observation };
             if self.tally.record(observation.clone()) {
@@ -390,7 +365,7 @@ impl Worker {
                 break;
             }
             self.deadlines.pop();
-            if self.slots[number as usize].generation == generation {
+            if self.slots[number].generation == generation {
                 self.time_out(number, now, events);
             }
         }
@@ -398,19 +373,19 @@ impl Worker {
 
     /// Gives up early on hosts whose round-trip time has become known since their probes were sent.
     fn reconsider(&mut self, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        for number in 0..self.slots.len() {
+        // Slot numbers are u32 by construction.
+        for number in 0..self.slots.len() as u32 {
             if let SlotState::Connecting { endpoint, sent } = self.slots[number].state
                 && let Some(host) = self.tally.host(endpoint.address)
                 && now.saturating_duration_since(sent) >= host.rtt.timeout()
             {
-                // Slot numbers are u32 by construction.
-                self.time_out(number as u32, now, events);
+                self.time_out(number, now, events);
             }
         }
     }
 
     fn time_out(&mut self, number: u32, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        match self.slots[number as usize].state {
+        match self.slots[number].state {
             SlotState::Idle => {}
             SlotState::Connecting { .. } => {
                 // Events are dealt with before deadlines: what answered in time is no longer connecting.
@@ -423,74 +398,16 @@ impl Worker {
         }
     }
 
-    /// A slot with a socket of the family, from the idle ones or new.
-    fn idle_slot(&mut self, ipv4: bool) -> Option<u32> {
-        let family = usize::from(!ipv4);
-        if let Some(number) = self.idle[family].pop() {
-            return Some(number);
-        }
-        if self.slots.len() >= self.settings.parallel {
-            // All sockets may be idle ones of the other family.
-            let number = self.idle[1 - family].pop()?;
-            let socket = ProbeSocket::new(ipv4, self.settings.device.as_deref()).ok()?;
-            self.slots[number as usize].socket = socket;
-            self.register(number)?;
-            return Some(number);
-        }
-        let number = u32::try_from(self.slots.len()).ok()?;
-        match ProbeSocket::new(ipv4, self.settings.device.as_deref()) {
-            Ok(socket) => {
-                self.slots.push(Slot { socket, generation: 0, state: SlotState::Idle });
-                self.register(number)?;
-                Some(number)
-            }
-            Err(_) => {
-                // Descriptors or buffers are used up: work with the sockets there are.
-                self.allowed = self.slots.len().clamp(1, self.allowed.max(1));
-                None
-            }
-        }
-    }
-
-    fn register(&mut self, number: u32) -> Option<()> {
-        if self.epoll.is_none() {
-            self.epoll = epoll::create(epoll::CreateFlags::CLOEXEC).ok();
-        }
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        let data = epoll::EventData::new_u64(u64::from(number));
-        epoll::add(self.epoll.as_ref()?, &self.slots[number as usize].socket, data, flags).ok()
-    }
-
     /// Ends what the slot does and makes it idle.
     fn free(&mut self, number: u32) {
         self.in_flight -= 1;
-        self.release(number);
-    }
-
-    fn release(&mut self, number: u32) {
-        let slot = &mut self.slots[number as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.state = SlotState::Idle;
-        let ipv4 = slot.socket.is_ipv4();
-        // A socket that will not be dissolved is replaced, which closes it.
-        if slot.socket.dissolve().is_err() {
-            if let Ok(socket) = ProbeSocket::new(ipv4, self.settings.device.as_deref()) {
-                slot.socket = socket;
-                if self.register(number).is_none() {
-                    return;
-                }
-            } else {
-                return;
-            }
-        }
-        self.idle[usize::from(!ipv4)].push(number);
+        self.slots.release(number);
     }
 
     /// Ends all that is under way.
     fn abandon(&mut self) {
-        for number in 0..self.slots.len() {
-            let number = number as u32;
-            let state = std::mem::replace(&mut self.slots[number as usize].state, SlotState::Idle);
+        for number in 0..self.slots.len() as u32 {
+            let state = std::mem::replace(&mut self.slots[number].state, SlotState::Idle);
             match state {
                 SlotState::Idle => continue,
                 SlotState::Connecting { .. } => {}
@@ -503,12 +420,9 @@ impl Worker {
     }
 
     fn wait(&self, ready: &mut Vec<epoll::Event>, idle: Duration) {
-        let Some(epoll) = &self.epoll else { return };
         let can_send = self.in_flight < self.allowed && !self.link.is_full();
         let longest = if can_send { idle } else { Duration::from_millis(10) };
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(longest.min(Duration::from_millis(50)).subsec_nanos()) };
-        // Interrupted or failed waits bring no events; the loop goes on.
-        let _ = epoll::wait(epoll, spare_capacity(ready), Some(&timeout));
+        self.slots.wait(ready, longest.min(Duration::from_millis(50)));
     }
 
     fn owner(&self, address: IpAddr) -> usize {
@@ -529,72 +443,4 @@ impl Worker {
 enum Started {
     Yes,
     Later,
-}
-
-/// Where the endpoints of a round come from: the space, and what is to be asked again.
-#[derive(Debug, Default)]
-struct Feed {
-    position: u64,
-    len: u64,
-    again: VecDeque<Endpoint>,
-}
-
-impl Feed {
-    /// The next endpoint, and whether it comes from the space (and so was not examined yet).
-    fn next(&mut self, space: &dyn ProbeSpace, round: u32) -> Option<(Endpoint, bool)> {
-        if let Some(endpoint) = self.again.pop_front() {
-            return Some((endpoint, false));
-        }
-        if self.position == self.len {
-            return None;
-        }
-        self.position += 1;
-        Some((space.endpoint(round, self.position - 1), true))
-    }
-
-    /// The last endpoint of the space was not dealt with.
-    fn put_back(&mut self) {
-        self.position -= 1;
-    }
-
-    fn is_spent(&self) -> bool {
-        self.position == self.len && self.again.is_empty()
-    }
-}
-
-impl Refused {
-    fn note(&mut self, endpoint: Endpoint, count: impl Fn(&mut Self) -> &mut u64) {
-        *count(self) += 1;
-        self.example.get_or_insert(endpoint);
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        self.no_route += other.no_route;
-        self.forbidden += other.forbidden;
-        self.exhausted += other.exhausted;
-        self.example = self.example.or(other.example);
-    }
-
-    /// What this machine did not ask, as gaps.
-    pub fn gaps(&self) -> Vec<Gap> {
-        let example = self.example.map(|endpoint| endpoint.to_string()).unwrap_or_default();
-        [
-            (self.no_route, "there is no route", "a route, or a vantage that has one"),
-            (self.forbidden, "this machine's own output rules forbid it", "a rule that lets the scanner out"),
-            (
-                self.exhausted,
-                "this machine ran out of descriptors, ports or buffers",
-                "a higher ulimit -n, or --parallel",
-            ),
-        ]
-        .into_iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, cause, settled_by)| Gap {
-            what: format!("{count} attempts were not sent ({example} among them)"),
-            cause: cause.to_owned(),
-            settled_by: settled_by.to_owned(),
-            incomplete: true,
-        })
-        .collect()
-    }
 }

@@ -308,7 +308,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
 pub const COMMAND: &str = "sweeping";
 
 /// One for each round that there may be, and one beside.
-const SOURCE_PORTS: usize = 14;
+pub const SOURCE_PORTS: usize = 14;
 const GLANCE: Duration = Duration::from_millis(50);
 const PRESSURE_LOOK: Duration = Duration::from_millis(250);
 /// For what is left to say after it was asked to stop.
