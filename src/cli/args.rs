@@ -1,4 +1,9 @@
 //! The command line as clap parses it: spelling only.
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the comments are the help: brackets and angles have their meaning there"
+)]
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 //! [`correlate`] is the whole of it, for `audit` and for the offline command alike; [`findings_only`] is what a plain
 //! scan gets, which does not judge. All of it is pure.
 //!
-//! - [`merge`]: which views are of one machine; listings beside the machine's own word.
+//! - [`merge`](mod@merge): which views are of one machine; listings beside the machine's own word.
 //! - [`join`]: which machine is at which scanned address.
 //! - [`machine`]: the views of one machine put together.
 //! - [`takes`]: what a socket takes.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postern::model::{Endpoint, PortRanges, ProbeSpace as _, Shard, Transport};
 use postern::sweep::SweepResult;
-use postern::sweep::syn::{Batch, Hop, Losses, Machine, Next, SynSettings, Way, Ways};
+use postern::sweep::syn::{Batch, Hop, Machine, Next, SynSettings, Way, Ways};
 use postern::targets::{Space, TargetSet};
 use postern::wire::{Mac, Reply};
 
@@ -98,7 +98,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
             }
         }
         while let Some(drops) = own_drops.next_if(|drops| start + Duration::from_millis(drops.at_ms) <= now) {
-            machine.on_losses(now, Losses { receive_drops: drops.packets, send_failures: 0 });
+            machine.on_drops(now, drops.packets);
         }
         let next = machine.poll_transmit(now, &mut batch);
         assert!(batch.probes.len() <= BATCH && batch.questions.len() <= BATCH);

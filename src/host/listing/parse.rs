@@ -6,7 +6,7 @@ use crate::model::host_report::{HostReport, Source};
 /// Reads the listing of a known program. `name` is the file's name, for errors.
 ///
 /// Fails for a row that does not say what such a row says, and for a text without any row or header.
-/// [`Source::Native`] and [`Source::Agentless`] are no listings: their JSON is read by [`crate::host::read`].
+/// [`Source::Native`] and [`Source::Agentless`] are no listings: their JSON is read by [`read`](fn@crate::host::read).
 pub fn parse(source: Source, text: &str, name: &str) -> Result<HostReport, ListingError> {
     match source {
         Source::Ss => ss::parse(text, name),

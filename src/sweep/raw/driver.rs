@@ -16,7 +16,7 @@ use super::messages::{Event, Job, STOP, Seen};
 use super::translated::Translated;
 use crate::net::link::Packet;
 use crate::sweep::SweepResult;
-use crate::sweep::syn::{Batch, Losses, Machine, Next, Question, Unsent};
+use crate::sweep::syn::{Batch, Machine, Next, Question, Unsent};
 use crate::wire::{Mac, NeighbourAnswer, Reply};
 
 /// All that is outside of the machine.
@@ -158,7 +158,7 @@ impl<'a, L: Link> Driver<'a, L> {
         let dropped = self.link.drops().dropped;
         let receive_drops = dropped - self.dropped;
         self.dropped = dropped;
-        machine.on_losses(now, Losses { receive_drops, send_failures: 0 });
+        machine.on_drops(now, receive_drops);
     }
 
     fn order(&self) -> Order {

@@ -14,7 +14,7 @@ use super::sent::SentLog;
 use super::speed::Speed;
 use super::timing::Timing;
 use super::ways::Hop;
-use super::{Losses, Probe, SynSettings, Unsent};
+use super::{Probe, SynSettings, Unsent};
 use crate::model::report::Recall;
 use crate::model::{Endpoint, Observation, Place, PortRanges, ProbeSpace};
 use crate::sweep::Progress;
@@ -110,7 +110,6 @@ pub(super) struct Totals {
     pub(super) controls_open: u64,
     pub(super) round_began: Option<Instant>,
     pub(super) drops: u64,
-    pub(super) send_failures: u64,
     pub(super) unroutable: u64,
     pub(super) forbidden: u64,
     pub(super) no_device: u64,
@@ -174,12 +173,12 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// What the own machine lost since the last call.
-    pub fn on_losses(&mut self, now: Instant, losses: Losses) {
-        self.totals.drops += losses.receive_drops;
-        self.totals.round_drops += losses.receive_drops;
-        self.totals.send_failures += losses.send_failures;
-        if losses.receive_drops + losses.send_failures > 0 {
+    /// The own kernel captured and dropped so many packets since the last call, as nobody fetched them in time
+    /// (`tp_drops`).
+    pub fn on_drops(&mut self, now: Instant, dropped: u64) {
+        self.totals.drops += dropped;
+        self.totals.round_drops += dropped;
+        if dropped > 0 {
             self.speed.own_loss(now);
         }
     }

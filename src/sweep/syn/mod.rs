@@ -130,15 +130,6 @@ pub enum Next {
     Done,
 }
 
-/// What the own machine lost or could not do, since the last report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Packets that the kernel captured and dropped, as nobody fetched them in time (`tp_drops`).
-    pub receive_drops: u64,
-    /// Frames that the driver had to throw away after trying: device queue full, link down.
-    pub send_failures: u64,
-}
-
 /// Why a probe was not sent, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsent {
