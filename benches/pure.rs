@@ -30,6 +30,7 @@ fn settings() -> SynSettings {
         host_rate: Some(5000),
         recall: None,
         resolve_rate: 2000,
+        most_hosts: 1 << 19,
         own: vec![SOURCE.into()],
         key: [7; 16],
     }

@@ -72,6 +72,34 @@ impl PortRanges {
         }))
     }
 
+    /// The ports that are not in `other`.
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut ranges = Vec::new();
+        let mut cuts = other.ranges.iter().copied().peekable();
+        for &(first, last) in &self.ranges {
+            // As u32, since one behind the last port there may be is none.
+            let mut start = u32::from(first);
+            while cuts.next_if(|cut| u32::from(cut.1) < start).is_some() {}
+            while let Some(&(from, to)) = cuts.peek().filter(|cut| cut.0 <= last) {
+                if u32::from(from) > start {
+                    // Below `from`, and so a port.
+                    ranges.push((start as u16, from - 1));
+                }
+                start = u32::from(to) + 1;
+                if to >= last {
+                    // It may reach into the next range, too.
+                    break;
+                }
+                cuts.next();
+            }
+            if start <= u32::from(last) {
+                // At most `last`.
+                ranges.push((start as u16, last));
+            }
+        }
+        Self { ranges }
+    }
+
     /// Both sets together.
     pub fn union(&self, other: &Self) -> Self {
         Self::from_ranges(self.ranges.iter().chain(&other.ranges).copied())
@@ -149,6 +177,23 @@ mod tests {
     fn intersection_is_what_both_have() {
         let set: PortRanges = "1-100,200-300".parse().unwrap();
         assert_eq!(set.intersection(&"22,100-200,443".parse().unwrap()).to_string(), "22,100,200");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn difference_is_what_only_the_first_has(
+            one in proptest::collection::vec((0_u16..40, 0_u16..40), 0..6),
+            other in proptest::collection::vec((0_u16..40, 0_u16..40), 0..6),
+            high in proptest::bool::ANY,
+        ) {
+            let shift = if high { u16::MAX - 39 } else { 0 };
+            let set = |ranges: &[(u16, u16)]| {
+                PortRanges::from_ranges(ranges.iter().map(|&(first, last)| (first + shift, last + shift)))
+            };
+            let (one, other) = (set(&one), set(&other));
+            let expected = PortRanges::from_ports(one.iter().filter(|port| !other.contains(*port)));
+            proptest::prop_assert_eq!(one.difference(&other), expected);
+        }
     }
 
     #[test]

@@ -121,6 +121,8 @@ impl Folded {
             None => {
                 let mut ports = PortSet::default();
                 ports.insert(port);
+                // Most hosts have one group only, and there may be very many hosts.
+                self.groups.reserve_exact(1);
                 self.groups.push((fold, ports));
             }
         }
@@ -132,6 +134,11 @@ impl Folded {
             ports.remove(port);
         }
         self.groups.retain(|(_, ports)| !ports.is_empty());
+    }
+
+    /// All ports of all groups.
+    pub fn ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.groups.iter().flat_map(|(_, ports)| ports.iter())
     }
 
     pub fn groups(&self, address: IpAddr, transport: Transport) -> impl Iterator<Item = PortGroup> + '_ {
@@ -212,7 +219,7 @@ impl Tally {
         let mut groups = Vec::new();
         for (&address, host) in &self.hosts {
             groups.extend(host.folded.groups(address, transport));
-            let silent = PortRanges::from_ports(asked(address).iter().filter(|port| !host.answered.contains(*port)));
+            let silent = asked(address).difference(&PortRanges::from_ports(host.answered.iter()));
             if !silent.is_empty() {
                 let (state, reason) = silence;
                 groups.push(PortGroup {

@@ -239,3 +239,22 @@ fn what_only_ever_challenges_is_unknown_and_not_filtered() {
     assert!(!missing.is_empty());
     assert_eq!(told, missing);
 }
+
+/// Refusals of a whole network are not remembered without end, and no open port is lost by that.
+#[test]
+fn hosts_without_room_are_counted_and_what_is_open_is_told() {
+    let mut scenario = scenario::named("refusing");
+    scenario.targets.ports = "1-20".to_owned();
+    scenario.targets.open = 1;
+    scenario.sweep.most_hosts = Some(5);
+    let run = run(&scenario, 1);
+    checks::sound(&run);
+    assert_eq!(checks::found(&run), run.truth);
+    let gap = run.result.gaps.iter().find(|gap| gap.what.contains("counted but not listed")).unwrap();
+    assert!(gap.incomplete && gap.cause.contains("more than 5 hosts"), "{gap:?}");
+    // Nothing is open anywhere.
+    scenario.targets.open = 0;
+    let run = super::drive::run(&scenario, 1);
+    assert_eq!(run.result.living.len(), 5);
+    assert!(run.result.stats.replies > 100, "{:?}", run.result.stats);
+}

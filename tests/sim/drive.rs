@@ -65,6 +65,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         host_rate: scenario.sweep.host_rate,
         recall: scenario.sweep.recall,
         resolve_rate: 2000,
+        most_hosts: scenario.sweep.most_hosts.unwrap_or(usize::MAX),
         own: vec![source],
         key,
     };

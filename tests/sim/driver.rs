@@ -137,6 +137,7 @@ fn sweep<T: Send>(
         host_rate: None,
         recall: None,
         resolve_rate: 2000,
+        most_hosts: 1 << 19,
         own: vec![source],
         key: [7; 16],
     };

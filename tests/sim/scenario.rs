@@ -161,6 +161,8 @@ pub struct Sweep {
     pub recall: Option<f64>,
     /// Rounds at most; 12 unless told otherwise.
     pub rounds: Option<u16>,
+    /// Hosts with nothing open that are remembered; any number unless told otherwise.
+    pub most_hosts: Option<usize>,
     /// Interrupted after this long.
     pub stop_ms: Option<u64>,
 }

@@ -17,7 +17,7 @@ use crate::net::handover::receive_descriptors;
 use crate::net::link::ring::Receiver;
 use crate::net::link::{Outlet, OutletSockets};
 use crate::sweep::SweepResult;
-use crate::sweep::syn::{DEFAULT_RESOLVE_RATE, Hop, Machine, SynSettings, Way, Ways};
+use crate::sweep::syn::{DEFAULT_MOST_HOSTS, DEFAULT_RESOLVE_RATE, Hop, Machine, SynSettings, Way, Ways};
 
 /// Why the process could not sweep.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +138,7 @@ fn settings(job: &Job) -> SynSettings {
         host_rate: job.host_rate,
         recall: job.recall,
         resolve_rate: DEFAULT_RESOLVE_RATE,
+        most_hosts: DEFAULT_MOST_HOSTS,
         own: job.own.clone(),
         key: job.key,
     }

@@ -110,6 +110,8 @@ pub(super) struct Totals {
     pub(super) controls_open: u64,
     pub(super) round_began: Option<Instant>,
     pub(super) drops: u64,
+    /// Answers of hosts that there was no room for.
+    pub(super) unlisted: u64,
     pub(super) unroutable: u64,
     pub(super) forbidden: u64,
     pub(super) no_device: u64,

@@ -55,6 +55,9 @@ pub struct SynSettings {
     pub recall: Option<f64>,
     /// Questions for neighbours per second.
     pub resolve_rate: u32,
+    /// Hosts that are remembered while nothing on them is open: a box that refuses in the name of a whole network is no
+    /// reason to run out of memory. What is open is told of any number.
+    pub most_hosts: usize,
     /// All own addresses: an ICMP error from one of them is our own.
     pub own: Vec<IpAddr>,
     /// Key of the cookies and seed of what is drawn: random, and secret while the sweep lasts.
@@ -63,6 +66,9 @@ pub struct SynSettings {
 
 /// Questions for neighbours per second unless told otherwise.
 pub const DEFAULT_RESOLVE_RATE: u32 = 2000;
+
+/// Hosts with nothing open that are remembered unless told otherwise: half a kilobyte each.
+pub const DEFAULT_MOST_HOSTS: usize = 1 << 19;
 
 /// A probe to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a sweep came to, in the form that every engine's sweep has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ impl Machine<'_> {
         } else {
             (PortState::Filtered, Reason::NoAnswer)
         };
+        let challenged = self.challenged();
         for (&number, host) in &self.hosts {
             groups.extend(
                 // A router's word that it cannot reach a host leaves the host silent.
@@ -47,7 +49,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
-            groups.extend(self.silent_groups(number, host, silence));
+            groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }
         let mut observations = std::mem::take(&mut self.open);
@@ -81,28 +83,38 @@ impl Machine<'_> {
         }
     }
 
-    /// The ports of a living host that never answered, and those whose answers prove nothing.
-    fn silent_groups(&self, number: u64, host: &HostRecord, silence: (PortState, Reason)) -> Vec<PortGroup> {
-        let known: Vec<PortRanges> =
-            host.folded.groups(host.address, Transport::Tcp).filter_map(|group| group.ports.parse().ok()).collect();
-        let (mut silent, mut challenged) = (Vec::new(), Vec::new());
-        for (position, port) in self.asked_ports.iter().enumerate() {
-            // At most 65,536 ports.
-            let place = Place { host: number, port: position as u16 };
-            let is_told = self.answered.contains(self.number(place)) || known.iter().any(|ports| ports.contains(port));
-            if is_told || !self.space.owns(place) {
-                continue;
+    /// Ports whose answers prove nothing, by host: challenged in two rounds and not settled by anything else.
+    fn challenged(&self) -> HashMap<u64, Vec<u16>> {
+        let mut ports: HashMap<u64, Vec<u16>> = HashMap::new();
+        for (place, rounds) in &self.unproven {
+            let port = self.asked_ports.nth(usize::from(place.port));
+            if let Some(port) = port.filter(|_| rounds.count_ones() >= 2) {
+                ports.entry(place.host).or_default().push(port);
             }
-            let is_challenged = self.unproven.get(&place).is_some_and(|rounds| rounds.count_ones() >= 2);
-            if is_challenged { challenged.push(port) } else { silent.push(port) }
         }
-        let group = |ports: Vec<u16>, (state, reason)| PortGroup {
+        ports
+    }
+
+    /// The ports of a living host that never answered, and those whose answers prove nothing.
+    fn silent_groups(
+        &self,
+        number: u64,
+        host: &HostRecord,
+        silence: (PortState, Reason),
+        challenged: Option<&Vec<u16>>,
+    ) -> Vec<PortGroup> {
+        // By ranges: there may be many hosts, and of each all ports were asked.
+        let told = PortRanges::from_ports(host.open.iter().chain(host.folded.ports()));
+        let unanswered = self.own_ports(number).difference(&told);
+        let challenged = PortRanges::from_ports(challenged.into_iter().flatten().copied()).intersection(&unanswered);
+        let silent = unanswered.difference(&challenged);
+        let group = |ports: PortRanges, (state, reason)| PortGroup {
             address: host.address,
             transport: Transport::Tcp,
             state,
             reason,
             offender: None,
-            ports: PortRanges::from_ports(ports).to_string(),
+            ports: ports.to_string(),
             seen_from: Vec::new(),
         };
         [(silent, silence), (challenged, (PortState::Unknown, Reason::ChallengeAck))]
@@ -110,6 +122,18 @@ impl Machine<'_> {
             .filter(|(ports, _)| !ports.is_empty())
             .map(|(ports, state)| group(ports, state))
             .collect()
+    }
+
+    /// The ports of a host that this sweep asks: all of them, or a shard's.
+    fn own_ports(&self, host: u64) -> Cow<'_, PortRanges> {
+        let is_whole = u128::from(self.space.len()) == u128::from(self.space.addresses()) * u128::from(self.ports);
+        if is_whole {
+            return Cow::Borrowed(&self.asked_ports);
+        }
+        let ports = self.asked_ports.iter().enumerate();
+        // At most 65,536 ports.
+        let own = ports.filter(|(position, _)| self.space.owns(Place { host, port: *position as u16 }));
+        Cow::Owned(PortRanges::from_ports(own.map(|(_, port)| port)))
     }
 
     /// Addresses that accept whatever they are asked.
@@ -149,6 +173,18 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        if self.totals.unlisted > 0 {
+            gaps.push(Gap {
+                what: format!(
+                    "{} answers, none of them open, are counted but not listed: of hosts that are told as silent, and that \
+                     were asked once",
+                    self.totals.unlisted
+                ),
+                cause: format!("more than {} hosts answered, and there is room for these", self.settings.most_hosts),
+                settled_by: "fewer addresses at a time, or --shard".to_owned(),
+                incomplete: true,
+            });
+        }
         let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
         let unsent = [
             (self.totals.unroutable, "this machine has no route there", "a route, or a vantage that has one"),
@@ -167,35 +203,32 @@ impl Machine<'_> {
 
 /// Keeps the first open ports of an address that accepts everything, and folds the rest.
 fn fold_floods(floods: &BTreeSet<IpAddr>, observations: &mut Vec<Observation>, groups: &mut Vec<PortGroup>) {
-    for &address in floods {
-        let mut kept = 0;
-        let mut folded = Vec::new();
-        observations.retain(|observation| {
-            if observation.endpoint.address != address {
-                return true;
-            }
-            kept += 1;
-            if kept > TOLD {
-                folded.push(observation.endpoint.port);
-            }
-            kept <= TOLD
-        });
-        let is_same = |group: &&mut PortGroup| group.address == address && group.state == PortState::Open;
-        match groups.iter_mut().find(is_same) {
-            Some(group) => {
-                let known: PortRanges = group.ports.parse().unwrap_or_default();
-                group.ports = known.union(&PortRanges::from_ports(folded)).to_string();
-            }
-            None if folded.is_empty() => {}
-            None => groups.push(PortGroup {
-                address,
-                transport: Transport::Tcp,
-                state: PortState::Open,
-                reason: Reason::SynAck,
-                offender: None,
-                ports: PortRanges::from_ports(folded).to_string(),
-                seen_from: Vec::new(),
-            }),
+    let mut of_floods: HashMap<IpAddr, (usize, Vec<u16>)> = HashMap::new();
+    observations.retain(|Observation { endpoint, .. }| {
+        if !floods.contains(&endpoint.address) {
+            return true;
+        }
+        let (kept, folded) = of_floods.entry(endpoint.address).or_default();
+        *kept += 1;
+        if *kept > TOLD {
+            folded.push(endpoint.port);
+        }
+        *kept <= TOLD
+    });
+    of_floods.retain(|_, (_, folded)| !folded.is_empty());
+    for group in groups.iter_mut().filter(|group| group.state == PortState::Open) {
+        if let Some((_, folded)) = of_floods.remove(&group.address) {
+            let known: PortRanges = group.ports.parse().unwrap_or_default();
+            group.ports = known.union(&PortRanges::from_ports(folded)).to_string();
         }
     }
+    groups.extend(of_floods.into_iter().map(|(address, (_, folded))| PortGroup {
+        address,
+        transport: Transport::Tcp,
+        state: PortState::Open,
+        reason: Reason::SynAck,
+        offender: None,
+        ports: PortRanges::from_ports(folded).to_string(),
+        seen_from: Vec::new(),
+    }));
 }

@@ -76,6 +76,10 @@ impl Machine<'_> {
             return None;
         }
         self.totals.replies += 1;
+        let is_open = meaning == Meaning::Open;
+        if !is_open && !self.has_room(place) {
+            return None;
+        }
         let number = self.number(place);
         let is_new = self.answered.insert(number);
         // Repetitions and canaries were not sent when the order came to them.
@@ -92,7 +96,6 @@ impl Machine<'_> {
         if let Some(rtt) = rtt {
             host.rtt.sample(rtt);
         }
-        let is_open = meaning == Meaning::Open;
         // Open is what counts, whatever was said before: a reset or an ICMP error may come from something in between.
         let is_first = if is_open { host.open.insert(tcp.port) } else { is_new };
         if !is_first {
@@ -200,7 +203,8 @@ impl Machine<'_> {
         if self.answered.contains(self.number(answer.place)) {
             return;
         }
-        if self.unproven.len() < MOST_UNPROVEN || self.unproven.contains_key(&answer.place) {
+        let is_known = self.unproven.contains_key(&answer.place);
+        if is_known || self.unproven.len() < MOST_UNPROVEN && self.has_room(answer.place) {
             *self.unproven.entry(answer.place).or_default() |= 1 << (answer.ask % 16);
             host(&mut self.hosts, answer, self.round).hinted = true;
         }
@@ -214,6 +218,9 @@ impl Machine<'_> {
         let endpoint = Endpoint::tcp(quoted.to, quoted.port);
         let Some(place) = self.space.place_of(&endpoint).filter(|_| sequence == quoted.sequence) else { return };
         self.totals.replies += 1;
+        if !self.has_room(place) {
+            return;
+        }
         let answer = Answer { endpoint, place, ask };
         let own = &self.settings.own;
         let outcome = Outcome::Icmp { icmp: error.icmp, offender: reply.from };
@@ -240,6 +247,13 @@ impl Machine<'_> {
             self.answered.insert(number);
             self.totals.round_answered += u64::from(ask == self.round as usize);
         }
+    }
+
+    /// Whether a host is remembered, or may be one more; an answer of another one is counted.
+    fn has_room(&mut self, place: Place) -> bool {
+        let has_room = self.hosts.len() < self.settings.most_hosts || self.hosts.contains_key(&place.host);
+        self.totals.unlisted += u64::from(!has_room);
+        has_room
     }
 
     /// When the probe that is answered left, if that is known.
