@@ -1,5 +1,7 @@
 //! Text from peers made harmless: control characters, direction marks and invisible characters are spelled out.
 
+use std::io::{self, Write};
+
 /// `text` with everything that could drive a terminal or mislead a reader as `\u{…}`, cut after `limit` characters with
 /// an ellipsis.
 pub fn text(text: &str, limit: usize) -> String {
@@ -21,18 +23,35 @@ pub fn text(text: &str, limit: usize) -> String {
 /// JSON with every character that could drive a terminal as a `\u` escape, which JSON readers take for the same (RFC 8259
 /// section 7). Such characters stand inside strings only: JSON's own white space is left.
 pub fn json(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    let mut units = [0_u16; 2];
-    for character in json.chars() {
-        if character == '\n' || is_harmless(character) {
-            escaped.push(character);
-        } else {
+    let mut escaped = Vec::with_capacity(json.len());
+    JsonWriter(&mut escaped).write_all(json.as_bytes()).expect("memory takes everything");
+    String::from_utf8(escaped).expect("characters and ASCII")
+}
+
+/// Does what [`json`] does to JSON that is written through it, whole characters at a time: as long as a report may be, it
+/// is not there as text.
+#[derive(Debug)]
+pub struct JsonWriter<W>(pub W);
+
+impl<W: Write> Write for JsonWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let json = std::str::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let mut units = [0_u16; 2];
+        let mut left = json;
+        while let Some((at, character)) = left.char_indices().find(|(_, one)| *one != '\n' && !is_harmless(*one)) {
+            self.0.write_all(&left.as_bytes()[..at])?;
             for unit in character.encode_utf16(&mut units) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                write!(self.0, "\\u{unit:04x}")?;
             }
+            left = &left[at + character.len_utf8()..];
         }
+        self.0.write_all(left.as_bytes())?;
+        Ok(bytes.len())
     }
-    escaped
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Neither a control (C0, DEL, C1) nor a direction mark (Unicode Bidirectional Algorithm, UAX 9) nor invisible.

@@ -1,6 +1,6 @@
 //! `postern.report/1` and `postern.host/1` as JSON, written and read.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -69,9 +69,10 @@ pub enum ReadError {
 }
 
 fn pretty(document: &impl Serialize, to: &mut impl Write) -> io::Result<()> {
-    let json = serde_json::to_string_pretty(document)?;
-    to.write_all(escape::json(&json).as_bytes())?;
-    to.write_all(b"\n")
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer_pretty(escape::JsonWriter(&mut to), document)?;
+    to.write_all(b"\n")?;
+    to.flush()
 }
 
 #[cfg(test)]
