@@ -36,6 +36,16 @@ impl Pressure {
             conntrack_limit: number("/proc/sys/net/netfilter/nf_conntrack_max"),
         }
     }
+
+    /// How often the neighbour table overflowed since `before`, in words; `None` when it did not.
+    pub fn overflowed_since(&self, before: &Self) -> Option<String> {
+        let times = self.neighbour_overflows.saturating_sub(before.neighbour_overflows);
+        let limit = match self.neighbour_limit {
+            0 => "whose limit shows outside of this network namespace only".to_owned(),
+            limit => format!("of {limit} entries"),
+        };
+        (times > 0).then(|| format!("this machine's neighbour table, {limit}, overflowed {times} times"))
+    }
 }
 
 /// Sum over CPUs of the column `table_fulls` (hexadecimal) of /proc/net/stat/{arp,ndisc}_cache; `None` without it.
@@ -56,6 +66,17 @@ entries  allocs   destroys hash_grows lookups  hits     res_failed rcv_probes_mc
 00000002 00000007 00000005 00000000   0000001a 00000011 00000000   00000000         00000000         00000018         00000000       00000000            0000001f
 00000002 00000001 00000000 00000000   00000004 00000002 00000000   00000000         00000000         0000000b         00000000       00000000            00000001
 ";
+
+    #[test]
+    fn overflows_are_told_with_the_limit_where_it_shows() {
+        let before = Pressure { neighbour_overflows: 3, neighbour_limit: 1024, ..Pressure::default() };
+        assert_eq!(before.overflowed_since(&before), None);
+        let after = Pressure { neighbour_overflows: 5, ..before };
+        let told = after.overflowed_since(&before).unwrap();
+        assert_eq!(told, "this machine's neighbour table, of 1024 entries, overflowed 2 times");
+        let inside = Pressure { neighbour_limit: 0, ..after };
+        assert!(inside.overflowed_since(&before).unwrap().contains("shows outside of this network namespace only"));
+    }
 
     #[test]
     fn sums_hexadecimal_over_cpus() {

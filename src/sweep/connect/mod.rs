@@ -227,15 +227,10 @@ fn pressure_gaps(before: Pressure, after: Pressure) -> Vec<Gap> {
             incomplete: false,
         });
     }
-    let overflows = after.neighbour_overflows.saturating_sub(before.neighbour_overflows);
-    if overflows > 0 {
+    if let Some(overflowed) = after.overflowed_since(&before) {
         gaps.push(Gap {
             what: "hosts on the link may have been missed".to_owned(),
-            cause: format!(
-                "this machine's neighbour table overflowed {overflows} times (limit {} entries); what was silent was \
-                 asked again afterwards",
-                after.neighbour_limit
-            ),
+            cause: format!("{overflowed}; what was silent was asked again afterwards"),
             settled_by: "a larger net.ipv4.neigh.default.gc_thresh3, or fewer absent addresses at once".to_owned(),
             incomplete: true,
         });

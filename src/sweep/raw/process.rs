@@ -273,15 +273,10 @@ impl Collected {
 /// What this machine's own tables may have spoiled.
 fn pressure_gaps(before: Pressure, fullest: Pressure, after: Pressure) -> Vec<Gap> {
     let mut gaps = Vec::new();
-    let overflows = after.neighbour_overflows.saturating_sub(before.neighbour_overflows);
-    if overflows > 0 {
+    if let Some(overflowed) = after.overflowed_since(&before) {
         gaps.push(Gap {
             what: "connections to hosts on the link may have failed on this machine".to_owned(),
-            cause: format!(
-                "its neighbour table overflowed {overflows} times (limit {} entries); the sweep itself asks for \
-                 neighbours without it",
-                after.neighbour_limit
-            ),
+            cause: format!("{overflowed}; the sweep itself asks for neighbours without it"),
             settled_by: "a larger net.ipv4.neigh.default.gc_thresh3".to_owned(),
             incomplete: false,
         });
