@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -52,6 +52,10 @@ impl TcpSweep {
         let job = space_job(of.targets, of.ports, of.seed, self.shard);
         match raw::sweep(&space, job, &self.raw, of.events, of.cancel) {
             Ok(result) => result,
+            // Who has asked the run to stop does not want another sweep.
+            Err(error) if of.cancel.load(Ordering::Relaxed) => {
+                SweepResult { interrupted: true, ..nothing(gap(&error.to_string(), true)) }
+            }
             Err(error) if self.engine == EngineChoice::Auto => {
                 tracing::warn!("no raw sweep: {error}; connecting instead");
                 let mut result = by_connect();

@@ -1,7 +1,7 @@
 //! The sweeping process: takes its job and its sockets, gives up everything else, and has the machine run.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -9,7 +9,8 @@ use std::time::Instant;
 use super::driver::Driver;
 use super::exits::Outlet as OutletJob;
 use super::link::RawLink;
-use super::messages::{Descriptors, Done, Event, Job, SpaceJob};
+use super::messages::{Descriptors, Event, Job, SpaceJob};
+use super::parts::events_of;
 use super::sender::Sender;
 use crate::model::ProbeSpace;
 use crate::net::confine::{ConfineError, give_up_calls, give_up_capabilities};
@@ -40,13 +41,23 @@ pub fn serve(
     stream: &UnixStream,
     space_of: impl FnOnce(&SpaceJob) -> Result<Box<dyn ProbeSpace>, String>,
 ) -> Result<(), ChildError> {
-    let event = match sweep(stream, space_of) {
-        Ok(Some(result)) => Event::Done(Box::new(Done::from(result))),
+    let told = match sweep(stream, space_of) {
+        Ok(Some(result)) => tell_result(stream, result),
         // Nobody is there to tell.
         Ok(None) => return Ok(()),
-        Err(error) => Event::Failed { why: error.to_string() },
+        Err(error) => tell(stream, &Event::Failed { why: error.to_string() }),
     };
-    tell(stream, &event).map_err(failed("telling the result"))
+    told.map_err(failed("telling the result"))
+}
+
+/// Writes a result, a line for each of its parts.
+pub(super) fn tell_result(stream: &UnixStream, result: SweepResult) -> io::Result<()> {
+    let mut buffered = BufWriter::with_capacity(1 << 16, stream);
+    for event in events_of(result) {
+        serde_json::to_writer(&mut buffered, &event)?;
+        buffered.write_all(b"\n")?;
+    }
+    buffered.flush()
 }
 
 /// Writes an event as a line.

@@ -1,14 +1,14 @@
 //! What the two processes of a raw sweep tell each other: a job one way, then a line for each event the other way. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::exits::Exits;
-use crate::model::report::{Gap, PortGroup, Sweep};
-use crate::model::{Endpoint, Evidence, Improbable, Observation, PortState, Reason};
-use crate::sweep::{Progress, SweepResult};
+use super::parts::Part;
+use crate::model::report::{Gap, Sweep};
+use crate::model::{Endpoint, Evidence, Observation, PortState, Reason};
+use crate::sweep::Progress;
 
 /// What the sweeping process is to do. The descriptors of the receiver and of each outlet follow it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub enum Event {
         sent: u64,
         open: u64,
     },
+    /// Some of the result: after all that was found, before the last one.
+    Part(Part),
     /// The last one, in good order.
     Done(Box<Done>),
     /// The last one, when it could not even begin.
@@ -89,17 +91,12 @@ pub struct Seen {
     evidence: Evidence,
 }
 
-/// A result.
+/// What remains of a result when all its parts are told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
-    observations: Vec<Seen>,
-    groups: Vec<PortGroup>,
-    living: Vec<IpAddr>,
-    macs: BTreeMap<IpAddr, String>,
-    improbable: Vec<(IpAddr, Improbable)>,
-    stats: Sweep,
-    gaps: Vec<Gap>,
-    interrupted: bool,
+    pub stats: Sweep,
+    pub gaps: Vec<Gap>,
+    pub interrupted: bool,
 }
 
 impl From<&Observation> for Seen {
@@ -120,38 +117,6 @@ impl Seen {
 impl From<Progress> for Event {
     fn from(Progress { round, done, total, sent, open }: Progress) -> Self {
         Self::Progress { round, done, total, sent, open }
-    }
-}
-
-impl From<SweepResult> for Done {
-    fn from(of: SweepResult) -> Self {
-        let SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
-        Self {
-            observations: observations.iter().map(Seen::from).collect(),
-            groups,
-            living: living.into_iter().collect(),
-            macs,
-            improbable: improbable.into_iter().collect(),
-            stats,
-            gaps,
-            interrupted,
-        }
-    }
-}
-
-impl From<Done> for SweepResult {
-    fn from(of: Done) -> Self {
-        let Done { observations, groups, living, macs, improbable, stats, gaps, interrupted } = of;
-        Self {
-            observations: observations.into_iter().filter_map(Seen::observation).collect(),
-            groups,
-            living: living.into_iter().collect::<BTreeSet<_>>(),
-            macs,
-            improbable: improbable.into_iter().collect(),
-            stats,
-            gaps,
-            interrupted,
-        }
     }
 }
 

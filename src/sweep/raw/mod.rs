@@ -1,18 +1,20 @@
 //! The raw sweep's drivers: two processes. [`process`] is the one that was called: it opens the sockets ([`prepare`]), which
-//! takes CAP_NET_RAW, hands them over, and collects results. [`child`] is this program once more, without any privilege and with
-//! hardly a system call; it alone reads what the network sends to the raw sockets, and runs the machine of
-//! [`syn`](super::syn).
+//! takes CAP_NET_RAW, hands them over, and has [`collect`] take the results in. [`child`] is this program once more, without
+//! any privilege and with hardly a system call; it alone reads what the network sends to the raw sockets, and runs the
+//! machine of [`syn`](super::syn).
 //!
 //! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`],
-//! [`translated`] (answers that own rules change). In the child: [`driver`], and behind
+//! [`parts`] (results in pieces), [`translated`] (answers that own rules change). In the child: [`driver`], and behind
 //! [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
+pub mod collect;
 pub mod dress;
 pub mod driver;
 pub mod exits;
 pub mod link;
 pub mod messages;
+pub mod parts;
 pub mod prepare;
 pub mod process;
 pub mod sender;

@@ -1,27 +1,25 @@
-//! The process that was called: opens what the sweep needs, starts the sweeping process, and collects what it finds.
+//! The process that was called: opens what the sweep needs, starts the sweeping process, and has what it finds collected.
 #![expect(clippy::disallowed_methods, reason = "a driver: starts a process and waits for it")]
 
-use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::messages::{Event, STOP, SpaceJob};
+use super::collect::Collected;
+use super::messages::SpaceJob;
 use super::prepare::{Prepared, prepare};
-use crate::model::report::{Gap, Sweep};
-use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::model::ProbeSpace;
+use crate::model::report::Gap;
 use crate::net::handover::send_descriptors;
 use crate::net::pressure::Pressure;
 use crate::net::source_ports::SourcePorts;
 use crate::net::{NetlinkError, OwnAddress};
-use crate::sweep::tally::Tally;
-use crate::sweep::{Progress, SweepEvent, SweepResult};
+use crate::sweep::{SweepEvent, SweepResult};
 
 /// How to sweep.
 #[derive(Clone, Debug)]
@@ -78,14 +76,18 @@ pub fn sweep(
     let prepared = prepare(job, settings, ports.ports())?;
     let mut running = Running::start(&prepared)?;
     let mut collected = Collected::default();
-    let outcome = running.collect(&mut collected, space, events, cancel);
+    let outcome = collected.until_the_end(&running.stream, space, events, cancel);
+    let outcome = outcome.and_then(|end| end.ok_or_else(|| running.death()));
     running.end();
+    let fullest = collected.fullest;
     let mut result = match outcome {
-        Ok(result) => *result,
-        Err(why) if collected.began => collected.without_end(&why, space),
+        Ok(end) => collected.parts.with(end),
+        Err(why) if collected.began => {
+            SweepResult { interrupted: cancel.load(Ordering::Relaxed), ..collected.without_end(&why, space) }
+        }
         Err(why) => return Err(RawError::Child(why)),
     };
-    result.gaps.extend(pressure_gaps(before, collected.fullest, Pressure::now()));
+    result.gaps.extend(pressure_gaps(before, fullest, Pressure::now()));
     Ok(result)
 }
 
@@ -93,17 +95,6 @@ pub fn sweep(
 struct Running {
     child: Child,
     stream: UnixStream,
-}
-
-/// What came so far.
-#[derive(Default)]
-struct Collected {
-    /// By endpoint.
-    found: BTreeMap<String, Observation>,
-    progress: Progress,
-    began: bool,
-    /// The pressure when this machine's connection tracking was fullest.
-    fullest: Pressure,
 }
 
 impl Running {
@@ -135,57 +126,6 @@ impl Running {
         send_descriptors(&self.stream, &prepared.descriptors)
     }
 
-    /// Until the result is there; else why there is none.
-    fn collect(
-        &mut self,
-        collected: &mut Collected,
-        space: &dyn ProbeSpace,
-        events: &mpsc::Sender<SweepEvent>,
-        cancel: &AtomicBool,
-    ) -> Result<Box<SweepResult>, String> {
-        self.stream.set_read_timeout(Some(GLANCE)).map_err(|error| error.to_string())?;
-        let mut buffer = vec![0; 1 << 16];
-        let mut line = Vec::new();
-        let mut asked_to_stop: Option<Instant> = None;
-        let mut looked = Instant::now();
-        loop {
-            let now = Instant::now();
-            if cancel.load(Ordering::Relaxed) && asked_to_stop.is_none() {
-                asked_to_stop = Some(now);
-                // One who is gone is noticed below.
-                let _ = self.stream.write_all(&[STOP]);
-            }
-            if asked_to_stop.is_some_and(|asked| now.duration_since(asked) > PATIENCE) {
-                return Err(format!("it did not end within {} seconds", PATIENCE.as_secs()));
-            }
-            if now.duration_since(looked) >= PRESSURE_LOOK {
-                looked = now;
-                collected.look();
-            }
-            let length = match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(self.death()),
-                Ok(length) => length,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    continue;
-                }
-                Err(error) => return Err(error.to_string()),
-            };
-            for part in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
-                line.extend_from_slice(part);
-                if line.len() > LONGEST_LINE {
-                    return Err("it says too much".to_owned());
-                }
-                if line.last() == Some(&b'\n') {
-                    let event = serde_json::from_slice(&line).map_err(|error| format!("it says nonsense: {error}"))?;
-                    line.clear();
-                    if let Some(end) = collected.take(event, space, events) {
-                        return end;
-                    }
-                }
-            }
-        }
-    }
-
     /// How it ended without having said so.
     fn death(&mut self) -> String {
         match self.child.wait() {
@@ -199,74 +139,6 @@ impl Running {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Collected {
-    /// Takes an event in; the last one ends the sweep.
-    fn take(
-        &mut self,
-        event: Event,
-        space: &dyn ProbeSpace,
-        events: &mpsc::Sender<SweepEvent>,
-    ) -> Option<Result<Box<SweepResult>, String>> {
-        match event {
-            Event::Found(seen) => {
-                // It reads hostile packets: what it says of others than were asked is not taken.
-                let open = seen.observation().filter(|open| space.contains(&open.endpoint))?;
-                self.began = true;
-                self.found.insert(open.endpoint.to_string(), open.clone());
-                // Nobody listens any more: the run ends.
-                let _ = events.blocking_send(SweepEvent::Found(open));
-                None
-            }
-            Event::Progress { round, done, total, sent, open } => {
-                self.began = true;
-                self.progress = Progress { round, done, total, sent, open };
-                // A progress report that finds no room is not worth waiting for.
-                let _ = events.try_send(SweepEvent::Progress(self.progress));
-                None
-            }
-            Event::Done(done) => {
-                let mut result = SweepResult::from(*done);
-                result.observations.retain(|seen| space.contains(&seen.endpoint));
-                Some(Ok(Box::new(result)))
-            }
-            Event::Failed { why } => Some(Err(why)),
-        }
-    }
-
-    fn look(&mut self) {
-        let now = Pressure::now();
-        if now.conntrack >= self.fullest.conntrack {
-            self.fullest = now;
-        }
-    }
-
-    /// The sweeping process died: what it had found stays.
-    fn without_end(&mut self, why: &str, space: &dyn ProbeSpace) -> SweepResult {
-        let mut tally = Tally::default();
-        for open in std::mem::take(&mut self.found).into_values() {
-            tally.record(open);
-        }
-        let stats = Sweep {
-            engine: "syn".to_owned(),
-            transmit: "unknown".to_owned(),
-            probes_sent: self.progress.sent,
-            replies: tally.open.len() as u64,
-            rounds: self.progress.round + 1,
-            packets_per_second: 0.0,
-            dropped_replies: 0,
-            recall: None,
-        };
-        let gap = Gap {
-            what: "the rest of the TCP sweep".to_owned(),
-            cause: format!("the sweeping process is gone: {why}"),
-            settled_by: "another run, or --engine connect".to_owned(),
-            incomplete: true,
-        };
-        let silence = (PortState::Unknown, Reason::LocalLimit);
-        SweepResult { gaps: vec![gap], ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }
     }
 }
 
@@ -304,11 +176,6 @@ pub const COMMAND: &str = "sweeping";
 
 /// One for each round that there may be, and one beside.
 pub const SOURCE_PORTS: usize = 14;
-const GLANCE: Duration = Duration::from_millis(50);
-const PRESSURE_LOOK: Duration = Duration::from_millis(250);
-/// For what is left to say after it was asked to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LONGEST_LINE: usize = 1 << 28;
 
 #[cfg(test)]
 mod tests {

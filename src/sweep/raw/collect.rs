@@ -1,0 +1,272 @@
+//! Takes in what the sweeping process tells, until the end or until it is gone.
+#![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::messages::{Done, Event, STOP};
+use super::parts::Parts;
+use crate::model::report::{Gap, Sweep};
+use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::net::pressure::Pressure;
+use crate::sweep::tally::Tally;
+use crate::sweep::{Progress, SweepEvent, SweepResult};
+
+/// What came so far.
+#[derive(Default)]
+pub(super) struct Collected {
+    /// By endpoint.
+    found: BTreeMap<String, Observation>,
+    pub parts: Parts,
+    progress: Progress,
+    /// It has said something of the sweep.
+    pub began: bool,
+    /// The pressure when this machine's connection tracking was fullest.
+    pub fullest: Pressure,
+}
+
+impl Collected {
+    /// Until the result is there, or the other end is closed (`None`); else why there is none. What is found goes to
+    /// `events`; `cancel` has the other end asked to stop.
+    pub fn until_the_end(
+        &mut self,
+        mut stream: &UnixStream,
+        space: &dyn ProbeSpace,
+        events: &mpsc::Sender<SweepEvent>,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Done>, String> {
+        stream.set_read_timeout(Some(GLANCE)).map_err(|error| error.to_string())?;
+        let most = most_said(space);
+        let mut said = 0_u64;
+        let mut buffer = vec![0; 1 << 16];
+        let mut line = Vec::new();
+        let mut patience = Patience::default();
+        let mut looked = Instant::now();
+        loop {
+            let now = Instant::now();
+            if cancel.load(Ordering::Relaxed) && patience.ask(now) {
+                // One who is gone is noticed below.
+                let _ = stream.write_all(&[STOP]);
+            }
+            if patience.is_out(now) {
+                return Err(format!("it did not end within {} seconds", PATIENCE.as_secs()));
+            }
+            if now.duration_since(looked) >= PRESSURE_LOOK {
+                looked = now;
+                self.look();
+            }
+            let length = match stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            for piece in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(piece);
+                if line.len() > LONGEST_LINE {
+                    return Err("it says too much at once".to_owned());
+                }
+                if line.last() != Some(&b'\n') {
+                    continue;
+                }
+                let event = serde_json::from_slice(&line).map_err(|error| format!("it says nonsense: {error}"))?;
+                if matches!(event, Event::Part(_)) {
+                    patience.renew(Instant::now());
+                    said += line.len() as u64;
+                    if said > most {
+                        return Err("it says too much".to_owned());
+                    }
+                }
+                line.clear();
+                if let Some(end) = self.take(event, space, events) {
+                    return end.map(Some);
+                }
+            }
+        }
+    }
+
+    /// Takes an event in; the last one ends the sweep.
+    fn take(
+        &mut self,
+        event: Event,
+        space: &dyn ProbeSpace,
+        events: &mpsc::Sender<SweepEvent>,
+    ) -> Option<Result<Done, String>> {
+        match event {
+            Event::Found(seen) => {
+                // It reads hostile packets: what it says of others than were asked is not taken.
+                let open = seen.observation().filter(|open| space.contains(&open.endpoint))?;
+                self.began = true;
+                self.found.insert(open.endpoint.to_string(), open.clone());
+                // Nobody listens any more: the run ends.
+                let _ = events.blocking_send(SweepEvent::Found(open));
+                None
+            }
+            Event::Progress { round, done, total, sent, open } => {
+                self.began = true;
+                self.progress = Progress { round, done, total, sent, open };
+                // A progress report that finds no room is not worth waiting for.
+                let _ = events.try_send(SweepEvent::Progress(self.progress));
+                None
+            }
+            Event::Part(part) => {
+                self.began = true;
+                self.parts.take(part, space);
+                None
+            }
+            Event::Done(done) => Some(Ok(*done)),
+            Event::Failed { why } => Some(Err(why)),
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Pressure::now();
+        if now.conntrack >= self.fullest.conntrack {
+            self.fullest = now;
+        }
+    }
+
+    /// The sweeping process died: what it had found stays.
+    pub fn without_end(self, why: &str, space: &dyn ProbeSpace) -> SweepResult {
+        let mut tally = Tally::default();
+        for open in self.found.into_values() {
+            tally.record(open);
+        }
+        let stats = Sweep {
+            engine: "syn".to_owned(),
+            transmit: "unknown".to_owned(),
+            probes_sent: self.progress.sent,
+            replies: tally.open.len() as u64,
+            rounds: self.progress.round + 1,
+            packets_per_second: 0.0,
+            dropped_replies: 0,
+            recall: None,
+        };
+        let gap = Gap {
+            what: "the rest of the TCP sweep".to_owned(),
+            cause: format!("the sweeping process is gone: {why}"),
+            settled_by: "another run, or --engine connect".to_owned(),
+            incomplete: true,
+        };
+        let silence = (PortState::Unknown, Reason::LocalLimit);
+        SweepResult { gaps: vec![gap], ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }
+    }
+}
+
+/// How long the other end may take once it was asked to stop.
+#[derive(Debug, Default)]
+struct Patience {
+    /// When it was asked, or a part of the result came since.
+    last: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether it is to be asked now, for the first time.
+    fn ask(&mut self, now: Instant) -> bool {
+        let first = self.last.is_none();
+        self.last.get_or_insert(now);
+        first
+    }
+
+    /// A part came: a large result is not cut off while it flows.
+    fn renew(&mut self, now: Instant) {
+        self.last = self.last.map(|_| now);
+    }
+
+    fn is_out(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.duration_since(last) > PATIENCE)
+    }
+}
+
+/// Bytes that the parts of an honest result stay far below: without a limit, the same could be told for ever.
+fn most_said(space: &dyn ProbeSpace) -> u64 {
+    let endpoints = space.addresses().saturating_mul(space.ports().len() as u64);
+    let of_hosts = space.addresses().saturating_mul(PER_HOST);
+    endpoints.saturating_mul(PER_ENDPOINT).saturating_add(of_hosts).saturating_add(LONGEST_LINE as u64)
+}
+
+const GLANCE: Duration = Duration::from_millis(50);
+const PRESSURE_LOOK: Duration = Duration::from_millis(250);
+/// For the next thing that is left to say after it was asked to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A part has less than 2 MiB.
+const LONGEST_LINE: usize = 1 << 24;
+/// An observation, or a group of one port, with all that may be said of it.
+const PER_ENDPOINT: u64 = 2048;
+/// Living, link-layer address, improbable ports.
+const PER_HOST: u64 = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::super::child::{tell, tell_result};
+    use super::super::messages::Seen;
+    use super::super::parts::events_of;
+    use super::super::parts::tests::{assert_same, large, space};
+    use super::*;
+
+    /// What comes of what `child` says, and what was collected.
+    fn collect(child: impl FnOnce(&UnixStream) + Send) -> (Result<Option<Done>, String>, Collected) {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (events, _unheard) = mpsc::channel(1);
+        let mut collected = Collected::default();
+        let end = std::thread::scope(|scope| {
+            scope.spawn(move || child(&there));
+            let end = collected.until_the_end(&here, &space(), &events, &AtomicBool::new(false));
+            here.shutdown(std::net::Shutdown::Both).unwrap();
+            end
+        });
+        (end, collected)
+    }
+
+    #[test]
+    fn a_result_larger_than_the_longest_line_comes_whole() {
+        let (end, collected) = collect(|stream| tell_result(stream, large()).unwrap());
+        assert_same(&collected.parts.with(end.unwrap().unwrap()), &large());
+    }
+
+    #[test]
+    fn without_the_last_part_what_was_found_before_is_left() {
+        let (end, collected) = collect(|stream| {
+            tell(stream, &Event::Found(Box::new(Seen::from(&large().observations[5])))).unwrap();
+            for event in events_of(large()).take(3) {
+                tell(stream, &event).unwrap();
+            }
+        });
+        assert!(end.unwrap().is_none() && collected.began);
+        let result = collected.without_end("killed", &space());
+        assert_eq!(result.observations, [large().observations[5].clone()]);
+        assert!(result.gaps[0].incomplete && result.gaps[0].cause.contains("killed"), "{:?}", result.gaps);
+    }
+
+    #[test]
+    fn an_endless_line_is_not_read_to_its_end() {
+        let (end, _) = collect(|mut stream| {
+            // Until nobody reads it.
+            while stream.write_all(&[b' '; 1 << 16]).is_ok() {
+                std::thread::yield_now();
+            }
+        });
+        assert!(end.unwrap_err().contains("too much at once"));
+    }
+
+    #[test]
+    fn patience_begins_anew_with_each_part_once_it_was_asked() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut patience = Patience::default();
+        patience.renew(at(0));
+        assert!(!patience.is_out(at(60)), "it was not asked");
+        assert!(patience.ask(at(60)));
+        assert!(!patience.ask(at(61)), "asked once");
+        assert!(!patience.is_out(at(70)) && patience.is_out(at(71)));
+        patience.renew(at(69));
+        assert!(!patience.is_out(at(79)) && patience.is_out(at(80)));
+    }
+}
