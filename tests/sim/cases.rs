@@ -136,6 +136,50 @@ fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     assert_eq!(checks::found(&run), run.truth);
 }
 
+/// Hosts that were lost among the absent ones are found, or the report says that they may be there.
+#[test]
+fn neighbours_whose_answers_were_lost_are_found_or_declared() {
+    let declares = |run: &Run| {
+        run.result.gaps.iter().any(|gap| gap.incomplete && gap.what.contains("hosts on the link are expected"))
+    };
+    for name in ["on-link-lossy", "on-link-outage"] {
+        let scenario = scenario::named(name);
+        for run in runs(&scenario) {
+            let (found, living) = (run.result.living.len(), scenario.targets.living as usize);
+            println!("{name}: {found} of {living} in {:.1} s: {:?}", run.seconds, run.result.gaps);
+            assert!(found * 100 >= living * 99, "{name}, seed {}: {found} of {living}", run.seed);
+            assert!(found + 1 >= living || declares(&run), "{name}, seed {}: {found} of {living}", run.seed);
+        }
+    }
+    // Too much is lost for any number of passes.
+    let mut hopeless = Scenario { runs: 4, ..scenario::named("on-link-lossy") };
+    (hopeless.targets.addresses, hopeless.targets.living, hopeless.path.loss) = (300, 250, 0.85);
+    for run in runs(&hopeless) {
+        println!("{} of 250 in {:.1} s: {:?}", run.result.living.len(), run.seconds, run.result.gaps);
+        assert!(run.result.living.len() < 250 && declares(&run), "seed {}: {:?}", run.seed, run.result.gaps);
+    }
+}
+
+/// An absent neighbour is one that was asked for.
+#[test]
+fn questions_that_could_not_be_sent_are_asked_later_or_declared() {
+    let declares = |run: &Run| run.result.gaps.iter().any(|gap| gap.incomplete && gap.cause.contains("could not send"));
+    let mut scenario = scenario::named("on-link");
+    scenario.path.loss = 0.0;
+    let clean = run(&scenario, 1);
+    assert!(clean.seconds < 3.0 && clean.result.gaps.is_empty(), "{} s: {:?}", clean.seconds, clean.result.gaps);
+    // Until the second pass.
+    scenario.path.no_questions_until_ms = 2500;
+    let late = run(&scenario, 1);
+    assert_eq!(checks::found(&late), late.truth);
+    assert!(late.result.gaps.is_empty(), "{:?}", late.result.gaps);
+    // From the start to the end.
+    scenario.path.no_questions_until_ms = 3_600_000;
+    let never = run(&scenario, 1);
+    assert!(never.result.living.is_empty() && declares(&never), "{:?}", never.result.gaps);
+    assert!(never.seconds < 15.0, "{} s", never.seconds);
+}
+
 #[test]
 fn an_interrupted_sweep_states_no_more_than_it_knows() {
     let mut interrupted = Scenario { runs: 20, ..scenario::named("two-percent") };

@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::child::tell;
 use super::dress::Dress;
-use super::link::{Link, Load};
+use super::link::{Asked, Link, Load};
 use super::messages::{Event, Job, STOP, Seen};
 use super::translated::Translated;
 use crate::net::link::Packet;
@@ -147,10 +147,9 @@ impl<'a, L: Link> Driver<'a, L> {
 
     /// Tells the machine what did not leave.
     fn settle(&mut self, machine: &mut Machine<'_>) {
-        self.link.collect(&mut |failure| {
-            if let Some(probe) = &failure.probe {
-                machine.on_unsent(probe, failure.why);
-            }
+        self.link.collect(&mut |failure| match &failure.probe {
+            Asked::Probe(probe) => machine.on_unsent(probe, failure.why),
+            Asked::Neighbour(question) => machine.on_question_unsent(question),
         });
     }
 
@@ -185,7 +184,7 @@ impl<'a, L: Link> Driver<'a, L> {
             });
             match length {
                 Some(_) => {
-                    load.probes.push(Some(*probe));
+                    load.probes.push(Asked::Probe(*probe));
                     if let Some(source) = self.dress.kernel_routed(probe.source) {
                         self.translated.sent(probe, source);
                     }
@@ -207,7 +206,7 @@ impl<'a, L: Link> Driver<'a, L> {
                 length = self.dress.question(question, slot);
                 length.unwrap_or(0)
             });
-            load.probes.extend(length.map(|_| None));
+            load.probes.extend(length.map(|_| Asked::Neighbour(*question)));
         }
     }
 

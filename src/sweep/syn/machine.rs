@@ -14,7 +14,7 @@ use super::sent::SentLog;
 use super::speed::Speed;
 use super::timing::Timing;
 use super::ways::Hop;
-use super::{Probe, SynSettings, Unsent};
+use super::{Probe, Question, SynSettings, Unsent};
 use crate::model::report::Recall;
 use crate::model::{Endpoint, Observation, Place, PortRanges, ProbeSpace};
 use crate::sweep::Progress;
@@ -195,6 +195,13 @@ impl<'s> Machine<'s> {
         *count += 1;
         self.totals.sent = self.totals.sent.saturating_sub(1);
         self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
+    }
+
+    /// A question that was not sent: its host has not been asked.
+    pub fn on_question_unsent(&mut self, question: &Question) {
+        if let Some(host) = self.space.host_of(question.address) {
+            self.neighbours.unsent(host);
+        }
     }
 
     /// How far the sweep is.

@@ -55,7 +55,9 @@ impl Machine<'_> {
                     } else if settled {
                         self.phase = Phase::Settling;
                     } else {
-                        return self.wait(now, gathered.max(now + SHORTEST_WAIT), batch);
+                        // Who turns up meanwhile wakes the driver.
+                        let until = if self.neighbours.has_late() { gathered } else { now + GATHER };
+                        return self.wait(now, until.max(now + SHORTEST_WAIT), batch);
                     }
                 }
                 Phase::Settling => {
