@@ -135,7 +135,9 @@ impl Canaries {
     /// The next canary, at `position`.
     pub fn take(&mut self, position: u64) -> Option<Place> {
         if self.is_first_round() {
-            self.next = position + FIRST_INTERVAL;
+            // Each can be asked once in this round. Half of them are kept, so that there are some when no new ones come: what
+            // is lost while nothing answers is lost to them, too.
+            self.next = position + FIRST_INTERVAL.max(2 * position / self.seen.max(1));
             return self.fresh.pop_front();
         }
         let place = self.queue.pop();

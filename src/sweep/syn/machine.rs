@@ -38,6 +38,9 @@ pub struct Machine<'s> {
     pub(super) speed: Speed,
     /// Passes per second: each pass asks a host once at most.
     pub(super) passes: Option<Pace>,
+    /// Passes that canaries were worth and that are not paid yet, and of how many hosts they are in this round.
+    pub(super) canary_passes: f64,
+    pub(super) canary_hosts: usize,
     pub(super) timing: Timing,
     pub(super) canaries: Canaries,
     /// Control probes to be sent, and whom those sent belong to.
@@ -55,6 +58,8 @@ pub struct Machine<'s> {
     pub(super) recall: Option<Recall>,
     /// Rounds that asked silent hosts, too.
     pub(super) silent_asked: Vec<u32>,
+    /// Living hosts that are expected among the silent ones, where these are too many to be asked again.
+    pub(super) silent_missing: f64,
     /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
     pub(super) full_rounds: usize,
     pub(super) narrow: bool,
@@ -145,6 +150,8 @@ impl<'s> Machine<'s> {
             all_on_link,
             speed: Speed::new(settings.rate, now),
             passes: settings.host_rate.map(|rate| Pace::new(rate.into(), now)),
+            canary_passes: 0.0,
+            canary_hosts: 0,
             timing: Timing::default(),
             canaries: Canaries::new(Dice::new(dice.roll())),
             controls: VecDeque::new(),
@@ -158,6 +165,7 @@ impl<'s> Machine<'s> {
             found_open: vec![0],
             recall: None,
             silent_asked: vec![0],
+            silent_missing: 0.0,
             full_rounds: 0,
             narrow: false,
             complete: false,

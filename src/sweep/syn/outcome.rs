@@ -173,6 +173,15 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        if self.silent_missing >= recall::ENOUGH {
+            gaps.push(Gap {
+                what: format!("about {:.1} living hosts are expected among the silent ones", self.silent_missing),
+                cause: "answers were lost in the first round, and the silent hosts are too many to be asked again"
+                    .to_owned(),
+                settled_by: "another run, a lower --rate, or fewer addresses at a time".to_owned(),
+                incomplete: true,
+            });
+        }
         if self.totals.unlisted > 0 {
             gaps.push(Gap {
                 what: format!(
