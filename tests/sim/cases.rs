@@ -131,7 +131,7 @@ fn the_rate_to_one_host_holds() {
 fn canaries_count_against_the_rate_to_their_host() {
     let mut scenario = scenario::named("single-host");
     scenario.targets.ports = "1-400".to_owned();
-    scenario.targets.others = scenario::Others::Refuse;
+    scenario.targets.others = Others::Refuse;
     scenario.path.loss = 0.02;
     scenario.sweep.host_rate = Some(100);
     let run = run(&scenario, 3);
@@ -145,7 +145,7 @@ fn a_sweep_of_all_improbable_ports_ends() {
     for ports in ["20000-59999", "20000-59997"] {
         let mut scenario = scenario::named("single-host");
         scenario.targets.ports = ports.to_owned();
-        scenario.targets.others = scenario::Others::Refuse;
+        scenario.targets.others = Others::Refuse;
         let run = run(&scenario, 1);
         checks::sound(&run);
         assert_eq!(checks::found(&run), run.truth);

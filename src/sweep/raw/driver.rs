@@ -114,6 +114,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
         };
         self.count_losses(&mut machine, Instant::now());
+        self.settle(&mut machine);
         let mut result = machine.finish(Instant::now(), interrupted);
         let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
         result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();

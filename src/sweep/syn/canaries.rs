@@ -175,6 +175,19 @@ impl Canaries {
         }
     }
 
+    /// One that was sent did not leave after all, if it was one: nothing is lost, and nothing comes.
+    pub fn unsent(&mut self, place: Place, ask: u8) {
+        if let Some((_, note)) = self.pending.remove(&(place, ask)) {
+            if let Some(note) = note {
+                self.notes[note].answered = true;
+            }
+            self.order.retain(|(_, other, from)| (*other, *from) != (place, ask));
+            if let Some(count) = self.counts.last_mut() {
+                count.asked = count.asked.saturating_sub(1);
+            }
+        }
+    }
+
     /// An answer to what has answered before: when it was sent, if it was one of these.
     pub fn answered(&mut self, place: Place, ask: u8) -> Option<Instant> {
         let (sent, note) = self.pending.remove(&(place, ask))?;

@@ -178,6 +178,10 @@ impl<'s> Machine<'s> {
     /// Somebody has `address`, or (`None`) nobody: an answer to a question, what the kernel's own table knows, or what
     /// was overheard.
     pub fn on_resolved(&mut self, address: IpAddr, mac: Option<Mac>) {
+        // Anybody may claim any address: what is behind a router is not asked for, and no answer about it counts.
+        if self.settings.ways.to(address).is_none_or(|way| way.hop != Hop::OnLink) {
+            return;
+        }
         if let Some(host) = self.space.host_of(address) {
             self.neighbours.resolved(host, mac);
         }
@@ -202,6 +206,11 @@ impl<'s> Machine<'s> {
         };
         *count += 1;
         self.totals.sent = self.totals.sent.saturating_sub(1);
+        let place = self.space.place_of(&Endpoint::tcp(probe.syn.destination, probe.syn.port));
+        let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
+        if let (Some(place), Some(ask)) = (place, ask) {
+            self.canaries.unsent(place, ask as u8);
+        }
         self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
     }
 
