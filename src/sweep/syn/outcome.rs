@@ -196,7 +196,11 @@ impl Machine<'_> {
         }
         let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
         let unsent = [
-            (self.totals.unroutable, "this machine has no route there", "a route, or a vantage that has one"),
+            (
+                self.totals.unroutable,
+                "this machine has no route there, or the router does not say where it is",
+                "a route, or a vantage that has one",
+            ),
             (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
             (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
         ];
