@@ -126,6 +126,51 @@ fn the_rate_to_one_host_holds() {
     assert!(run.host_burst <= 65, "{} probes to one host within 0.1 s", run.host_burst);
 }
 
+/// Most ports of the second round have answered: its canaries are not due all at once.
+#[test]
+fn canaries_count_against_the_rate_to_their_host() {
+    let mut scenario = scenario::named("single-host");
+    scenario.targets.ports = "1-400".to_owned();
+    scenario.targets.others = Others::Refuse;
+    scenario.path.loss = 0.02;
+    scenario.sweep.host_rate = Some(100);
+    let run = run(&scenario, 3);
+    assert!(run.host_burst <= 16, "{} probes to one host within 0.1 s", run.host_burst);
+    assert_eq!(checks::found(&run), run.truth);
+}
+
+/// All ports that controls are taken from are asked anyway, or nearly all.
+#[test]
+fn a_sweep_of_all_improbable_ports_ends() {
+    for ports in ["20000-59999", "20000-59997"] {
+        let mut scenario = scenario::named("single-host");
+        scenario.targets.ports = ports.to_owned();
+        scenario.targets.others = Others::Refuse;
+        let run = run(&scenario, 1);
+        checks::sound(&run);
+        assert_eq!(checks::found(&run), run.truth);
+    }
+}
+
+/// An outage in the first round of a network that is too large to be asked for silent hosts again.
+#[test]
+fn living_hosts_that_a_large_sweep_missed_are_declared() {
+    let mut scenario = scenario::named("single-host");
+    scenario.targets.addresses = 20_000;
+    scenario.targets.living = 400;
+    scenario.targets.open = 1;
+    scenario.targets.ports = "1-60".to_owned();
+    scenario.path.loss = 0.0;
+    let clean = run(&scenario, 1);
+    assert!(clean.result.gaps.is_empty(), "{:?}", clean.result.gaps);
+    scenario.path.steps = vec![Step { at_ms: 500, loss: 1.0 }, Step { at_ms: 800, loss: 0.0 }];
+    let run = run(&scenario, 1);
+    let missed = run.truth.len() - checks::found(&run).len();
+    assert!(missed > 50, "{missed} missed");
+    let declared = run.result.gaps.iter().find(|gap| gap.what.contains("living hosts are expected")).unwrap();
+    assert!(declared.incomplete, "{declared:?}");
+}
+
 #[test]
 fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     let run = run(&scenario::named("on-link-absent"), 1);

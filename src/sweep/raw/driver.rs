@@ -55,7 +55,7 @@ impl<'a, L: Link> Driver<'a, L> {
     }
 
     /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
-    pub fn find_routers(&mut self, known: &[(IpAddr, [u8; 6])]) {
+    pub fn find_routers(&mut self, known: &[(u32, IpAddr, [u8; 6])]) {
         for _ in 0..ROUTER_TRIES {
             let questions = self.dress.missing_routers();
             if questions.is_empty() {
@@ -69,12 +69,12 @@ impl<'a, L: Link> Driver<'a, L> {
                 let dress = &mut self.dress;
                 self.link.receive(&mut |packet| {
                     if let Some(Heard::Neighbour(answer)) = heard(packet) {
-                        dress.found_router(answer.address, answer.mac);
+                        dress.found_router(packet.interface, answer.address, answer.mac);
                     }
                 });
             }
-            for &(address, mac) in known {
-                self.dress.found_router(address, Mac(mac));
+            for &(interface, address, mac) in known {
+                self.dress.found_router(interface, address, Mac(mac));
             }
         }
     }
@@ -114,6 +114,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
         };
         self.count_losses(&mut machine, Instant::now());
+        self.settle(&mut machine);
         let mut result = machine.finish(Instant::now(), interrupted);
         let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
         result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();

@@ -173,6 +173,15 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        if self.silent_missing >= recall::ENOUGH {
+            gaps.push(Gap {
+                what: format!("about {:.1} living hosts are expected among the silent ones", self.silent_missing),
+                cause: "answers were lost in the first round, and the silent hosts are too many to be asked again"
+                    .to_owned(),
+                settled_by: "another run, a lower --rate, or fewer addresses at a time".to_owned(),
+                incomplete: true,
+            });
+        }
         if self.totals.unlisted > 0 {
             gaps.push(Gap {
                 what: format!(
@@ -188,7 +197,11 @@ impl Machine<'_> {
         gaps.extend(self.gaps_of_neighbours());
         let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
         let unsent = [
-            (self.totals.unroutable, "this machine has no route there", "a route, or a vantage that has one"),
+            (
+                self.totals.unroutable,
+                "this machine has no route there, or the router does not say where it is",
+                "a route, or a vantage that has one",
+            ),
             (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
             (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
         ];
