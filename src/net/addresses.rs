@@ -111,7 +111,7 @@ pub fn neighbour_macs() -> Result<HashMap<IpAddr, String>, NetlinkError> {
 }
 
 /// Neighbours whose link-layer address the kernel believes to know, as bytes.
-pub fn known_neighbours() -> Result<Vec<(IpAddr, [u8; 6])>, NetlinkError> {
+pub fn known_neighbours() -> Result<Vec<(u32, IpAddr, [u8; 6])>, NetlinkError> {
     let mut known = Vec::new();
     for message in dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), "list neighbours")? {
         let RouteNetlinkMessage::NewNeighbour(message) = message else { continue };
@@ -127,7 +127,7 @@ pub fn known_neighbours() -> Result<Vec<(IpAddr, [u8; 6])>, NetlinkError> {
             NeighbourAttribute::LinkLayerAddress(bytes) => <[u8; 6]>::try_from(&bytes[..]).ok(),
             _ => None,
         });
-        known.extend(address.zip(mac));
+        known.extend(address.zip(mac).map(|(address, mac)| (message.header.ifindex, address, mac)));
     }
     Ok(known)
 }

@@ -126,6 +126,51 @@ fn the_rate_to_one_host_holds() {
     assert!(run.host_burst <= 65, "{} probes to one host within 0.1 s", run.host_burst);
 }
 
+/// Most ports of the second round have answered: its canaries are not due all at once.
+#[test]
+fn canaries_count_against_the_rate_to_their_host() {
+    let mut scenario = scenario::named("single-host");
+    scenario.targets.ports = "1-400".to_owned();
+    scenario.targets.others = Others::Refuse;
+    scenario.path.loss = 0.02;
+    scenario.sweep.host_rate = Some(100);
+    let run = run(&scenario, 3);
+    assert!(run.host_burst <= 16, "{} probes to one host within 0.1 s", run.host_burst);
+    assert_eq!(checks::found(&run), run.truth);
+}
+
+/// All ports that controls are taken from are asked anyway, or nearly all.
+#[test]
+fn a_sweep_of_all_improbable_ports_ends() {
+    for ports in ["20000-59999", "20000-59997"] {
+        let mut scenario = scenario::named("single-host");
+        scenario.targets.ports = ports.to_owned();
+        scenario.targets.others = Others::Refuse;
+        let run = run(&scenario, 1);
+        checks::sound(&run);
+        assert_eq!(checks::found(&run), run.truth);
+    }
+}
+
+/// An outage in the first round of a network that is too large to be asked for silent hosts again.
+#[test]
+fn living_hosts_that_a_large_sweep_missed_are_declared() {
+    let mut scenario = scenario::named("single-host");
+    scenario.targets.addresses = 20_000;
+    scenario.targets.living = 400;
+    scenario.targets.open = 1;
+    scenario.targets.ports = "1-60".to_owned();
+    scenario.path.loss = 0.0;
+    let clean = run(&scenario, 1);
+    assert!(clean.result.gaps.is_empty(), "{:?}", clean.result.gaps);
+    scenario.path.steps = vec![Step { at_ms: 500, loss: 1.0 }, Step { at_ms: 800, loss: 0.0 }];
+    let run = run(&scenario, 1);
+    let missed = run.truth.len() - checks::found(&run).len();
+    assert!(missed > 50, "{missed} missed");
+    let declared = run.result.gaps.iter().find(|gap| gap.what.contains("living hosts are expected")).unwrap();
+    assert!(declared.incomplete, "{declared:?}");
+}
+
 #[test]
 fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     let run = run(&scenario::named("on-link-absent"), 1);
@@ -134,6 +179,50 @@ fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     assert_eq!(run.in_vain, 0, "probes to nobody");
     assert_eq!(run.result.stats.rounds, 1, "who is found late is asked in the same round");
     assert_eq!(checks::found(&run), run.truth);
+}
+
+/// Hosts that were lost among the absent ones are found, or the report says that they may be there.
+#[test]
+fn neighbours_whose_answers_were_lost_are_found_or_declared() {
+    let declares = |run: &Run| {
+        run.result.gaps.iter().any(|gap| gap.incomplete && gap.what.contains("hosts on the link are expected"))
+    };
+    for name in ["on-link-lossy", "on-link-outage"] {
+        let scenario = scenario::named(name);
+        for run in runs(&scenario) {
+            let (found, living) = (run.result.living.len(), scenario.targets.living as usize);
+            println!("{name}: {found} of {living} in {:.1} s: {:?}", run.seconds, run.result.gaps);
+            assert!(found * 100 >= living * 99, "{name}, seed {}: {found} of {living}", run.seed);
+            assert!(found + 1 >= living || declares(&run), "{name}, seed {}: {found} of {living}", run.seed);
+        }
+    }
+    // Too much is lost for any number of passes.
+    let mut hopeless = Scenario { runs: 4, ..scenario::named("on-link-lossy") };
+    (hopeless.targets.addresses, hopeless.targets.living, hopeless.path.loss) = (300, 250, 0.85);
+    for run in runs(&hopeless) {
+        println!("{} of 250 in {:.1} s: {:?}", run.result.living.len(), run.seconds, run.result.gaps);
+        assert!(run.result.living.len() < 250 && declares(&run), "seed {}: {:?}", run.seed, run.result.gaps);
+    }
+}
+
+/// An absent neighbour is one that was asked for.
+#[test]
+fn questions_that_could_not_be_sent_are_asked_later_or_declared() {
+    let declares = |run: &Run| run.result.gaps.iter().any(|gap| gap.incomplete && gap.cause.contains("could not send"));
+    let mut scenario = scenario::named("on-link");
+    scenario.path.loss = 0.0;
+    let clean = run(&scenario, 1);
+    assert!(clean.seconds < 3.0 && clean.result.gaps.is_empty(), "{} s: {:?}", clean.seconds, clean.result.gaps);
+    // Until the second pass.
+    scenario.path.no_questions_until_ms = 2500;
+    let late = run(&scenario, 1);
+    assert_eq!(checks::found(&late), late.truth);
+    assert!(late.result.gaps.is_empty(), "{:?}", late.result.gaps);
+    // From the start to the end.
+    scenario.path.no_questions_until_ms = 3_600_000;
+    let never = run(&scenario, 1);
+    assert!(never.result.living.is_empty() && declares(&never), "{:?}", never.result.gaps);
+    assert!(never.seconds < 15.0, "{} s", never.seconds);
 }
 
 #[test]

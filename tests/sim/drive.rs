@@ -120,8 +120,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
             }
         }
         for question in &batch.questions {
-            if network.is_living(question.address) {
-                schedule(now + Duration::from_micros(300), Event::Neighbour(question.address, Mac([2, 0, 0, 0, 0, 9])));
+            if now < start + Duration::from_millis(scenario.path.no_questions_until_ms) {
+                machine.on_question_unsent(question);
+            } else if let Some(at) = network.resolve(question.address, now) {
+                schedule(at, Event::Neighbour(question.address, Mac([2, 0, 0, 0, 0, 9])));
             }
         }
         let sending = Duration::from_secs_f64(batch.probes.len() as f64 / LINE_RATE) + Duration::from_micros(1);

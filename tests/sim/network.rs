@@ -175,6 +175,12 @@ impl Network {
         back
     }
 
+    /// Asks who has an address: when the answer comes.
+    pub fn resolve(&mut self, address: IpAddr, now: Instant) -> Option<Instant> {
+        let back = now + Duration::from_micros(300);
+        (self.is_living(address) && !self.is_lost(now) && !self.is_lost(back)).then_some(back)
+    }
+
     /// What the target sends, and when it does.
     fn answer(&mut self, probe: &Probe, source: IpAddr, arrival: Instant) -> Vec<(Instant, Reply)> {
         let syn = &probe.syn;

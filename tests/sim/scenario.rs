@@ -78,6 +78,8 @@ pub struct Way {
     pub resets: f64,
     /// Until then the last router knows no way to any host, and says so.
     pub unreachable_until_ms: u64,
+    /// Until then this machine can send no question for a neighbour.
+    pub no_questions_until_ms: u64,
     /// Probes per second that pass; more are lost.
     pub capacity: Option<f64>,
 }
@@ -95,6 +97,7 @@ impl Default for Way {
             forged: 0.0,
             resets: 0.0,
             unreachable_until_ms: 0,
+            no_questions_until_ms: 0,
             capacity: None,
         }
     }

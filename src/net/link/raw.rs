@@ -7,6 +7,9 @@ use super::open::OutletSockets;
 use super::transmit::{Discipline, IpTransmit, PacketTransmit};
 use super::xdp::XdpTransmit;
 
+/// How packet sockets are called in reports.
+pub const AF_PACKET: &str = "af_packet";
+
 /// A way out.
 #[derive(Debug)]
 pub enum Outlet {
@@ -47,7 +50,7 @@ impl Outlet {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Xdp(_) => "af_xdp",
-            Self::Frames(_) => "af_packet",
+            Self::Frames(_) => AF_PACKET,
             Self::Packets(_) => "raw-ip",
         }
     }

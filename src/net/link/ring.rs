@@ -39,7 +39,7 @@ impl Receiver {
         let frames = (BLOCK * BLOCKS / FRAME) as u32;
         // struct tpacket_req3: size and number of blocks, of frames, milliseconds until a block that is not full is
         // handed over, private bytes, features.
-        let request = [BLOCK as u32, BLOCKS as u32, FRAME as u32, frames, 1, 0, 0];
+        let request = [BLOCK as u32, BLOCKS as u32, FRAME as u32, frames, RETIRE, 0, 0];
         set_option(socket.as_fd(), SOL_PACKET, PACKET_RX_RING, &request)?;
         let ring = Mapping::of(&socket, BLOCK * BLOCKS, 0)?;
         socket.bind(&packet_address(0, ETH_P_ALL)?)?;
@@ -165,5 +165,8 @@ const TP_STATUS_USER: u32 = 1;
 /// 16 MiB in all: some 100,000 answers, a tenth of a second of what one core can be sent.
 const BLOCK: usize = 1 << 18;
 const BLOCKS: usize = 64;
+/// Milliseconds. The ring holds as many of these as it has blocks, at whatever rate: long enough that a driver which waits
+/// for a slow way out loses nothing, short enough that nobody waits for the last answers.
+const RETIRE: u32 = 4;
 /// Not a limit here: frames of this version are as long as they are.
 const FRAME: usize = 2048;

@@ -75,13 +75,14 @@ impl XdpTransmit {
         set_xdp_umem_fill_ring_size(&first, 1)?;
         let all = (SLOTS * count as u32).next_power_of_two();
         set_xdp_umem_completion_ring_size(&first, all)?;
-        let mut transmit = vec![transmit_ring(first.as_fd())?];
+        let (ring, is_recent) = transmit_ring(first.as_fd())?;
+        let mut transmit = vec![ring];
         let offsets = xdp_mmap_offsets(&first)?.cr;
         let ring = Ring::new(first.as_fd(), offsets, all, 8, XDP_UMEM_PGOFF_COMPLETION_RING)?;
         let queue = bind_somewhere(first.as_fd(), index)?;
         let mut bound = vec![first];
-        for socket in sockets {
-            let Ok(ring) = transmit_ring(socket.as_fd()) else { break };
+        for socket in sockets.take_while(|_| is_recent) {
+            let Ok((ring, _)) = transmit_ring(socket.as_fd()) else { break };
             let flags = SocketAddrXdpFlags::XDP_SHARED_UMEM;
             let address = SocketAddrXdpWithSharedUmem {
                 addr: SocketAddrXdp::new(flags, index, queue),
@@ -198,12 +199,13 @@ impl Completion {
     }
 }
 
-/// The ring of a lane.
-fn transmit_ring(socket: BorrowedFd<'_>) -> io::Result<Ring> {
+/// The ring of a lane, and whether the kernel is recent (6.17). One before knows no such option and takes 32 frames a call;
+/// and it enters frames in the ring of those that have left before they have: with one socket that evens out, while two
+/// could be given each other's.
+fn transmit_ring(socket: BorrowedFd<'_>) -> io::Result<(Ring, bool)> {
     set_xdp_tx_ring_size(socket, SLOTS)?;
-    // Kernels before 6.17 know no such option and take 32 frames a call.
-    let _ = set_option(socket, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &[PER_CALL]);
-    Ring::new(socket, xdp_mmap_offsets(socket)?.tx, SLOTS, 16, XDP_PGOFF_TX_RING)
+    let is_recent = set_option(socket, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &[PER_CALL]).is_ok();
+    Ok((Ring::new(socket, xdp_mmap_offsets(socket)?.tx, SLOTS, 16, XDP_PGOFF_TX_RING)?, is_recent))
 }
 
 /// Binds to the first free queue, whose number it returns. A queue stays taken for some 30 ms after its last holder has

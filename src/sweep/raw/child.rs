@@ -15,6 +15,7 @@ use super::sender::Sender;
 use crate::model::ProbeSpace;
 use crate::net::confine::{ConfineError, give_up_calls, give_up_capabilities};
 use crate::net::handover::receive_descriptors;
+use crate::net::link::raw::AF_PACKET;
 use crate::net::link::ring::Receiver;
 use crate::net::link::{Outlet, OutletSockets};
 use crate::sweep::SweepResult;
@@ -122,15 +123,20 @@ fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Vec<Out
             OutletJob::Packets => 0,
         };
         let (ways, without_xdp) = Outlet::lanes(sockets, index, job.lanes).map_err(failed("a way out"))?;
+        if job.xdp_only && matches!(ways.first(), Some(Outlet::Frames(_))) {
+            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+        }
         for (way, lane) in ways.into_iter().zip(&mut lanes) {
-            if job.xdp_only && matches!(way, Outlet::Frames(_)) {
-                return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
-            }
             if !names.contains(&way.name()) {
                 names.push(way.name());
             }
             lane.push(way);
         }
+    }
+    if job.xdp_only && names.contains(&AF_PACKET) {
+        // Rather one thread than another way out.
+        lanes.truncate(1);
+        names.retain(|name| *name != AF_PACKET);
     }
     Ok((receiver, lanes, names.join(",")))
 }

@@ -19,6 +19,7 @@ pub struct Dress {
 struct Dressed {
     outlet: usize,
     source: IpAddr,
+    interface: Option<u32>,
     /// Of the interface; `None` where packets are whole without a link header.
     mac: Option<Mac>,
     router: Option<IpAddr>,
@@ -33,12 +34,14 @@ impl Dress {
     pub fn new(exits: &[Exit], outlets: &[Outlet]) -> Self {
         let dressed = |exit: &Exit| {
             let outlet = usize::from(exit.outlet);
-            let (mac, link) = match outlets.get(outlet) {
-                Some(Outlet::Ethernet { mac, .. }) => (Some(Mac(*mac)), LinkHeader::Ethernet { source: Mac(*mac) }),
-                Some(Outlet::Packets) | None => (None, LinkHeader::None),
+            let (interface, mac, link) = match outlets.get(outlet) {
+                Some(Outlet::Ethernet { interface, mac }) => {
+                    (Some(*interface), Some(Mac(*mac)), LinkHeader::Ethernet { source: Mac(*mac) })
+                }
+                Some(Outlet::Packets) | None => (None, None, LinkHeader::None),
             };
             let template = SynTemplate::new(exit.source, link, HOPS);
-            Dressed { outlet, source: exit.source, mac, router: exit.router, router_mac: None, template }
+            Dressed { outlet, source: exit.source, interface, mac, router: exit.router, router_mac: None, template }
         };
         Self { exits: exits.iter().map(dressed).collect() }
     }
@@ -83,9 +86,10 @@ impl Dress {
         questions
     }
 
-    /// A router has said where it is.
-    pub fn found_router(&mut self, address: IpAddr, mac: Mac) {
-        for exit in self.exits.iter_mut().filter(|exit| exit.router == Some(address)) {
+    /// A router has said where it is. Routers of several links may have one address: fe80::1 is a common one.
+    pub fn found_router(&mut self, interface: u32, address: IpAddr, mac: Mac) {
+        let is_it = |exit: &&mut Dressed| exit.router == Some(address) && exit.interface == Some(interface);
+        for exit in self.exits.iter_mut().filter(is_it) {
             exit.router_mac.get_or_insert(mac);
         }
     }
@@ -115,7 +119,9 @@ mod tests {
         assert_eq!(dress.missing_routers(), [Question { address: ip("198.18.0.254"), source: 0 }]);
         let length = dress.question(&dress.missing_routers()[0], &mut slot).unwrap();
         assert_eq!((length, &slot[6..12], &slot[38..42]), (42, &OURS[..], &[198, 18, 0, 254][..]));
-        dress.found_router(ip("198.18.0.254"), ROUTER);
+        dress.found_router(3, ip("198.18.0.254"), Mac([2, 0, 0, 0, 0, 8]));
+        assert_eq!(dress.missing_routers().len(), 1, "one of that address on another link");
+        dress.found_router(2, ip("198.18.0.254"), ROUTER);
         assert_eq!(dress.missing_routers(), []);
         assert_eq!(dress.probe(&probe(0, NextHop::Routed), &mut slot), Some(74));
         assert_eq!((&slot[..6], &slot[6..12]), (&ROUTER.0[..], &OURS[..]));

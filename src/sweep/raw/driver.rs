@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::child::tell;
 use super::dress::Dress;
-use super::link::{Link, Load};
+use super::link::{Asked, Link, Load};
 use super::messages::{Event, Job, STOP, Seen};
 use super::translated::Translated;
 use crate::net::link::Packet;
@@ -55,7 +55,7 @@ impl<'a, L: Link> Driver<'a, L> {
     }
 
     /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
-    pub fn find_routers(&mut self, known: &[(IpAddr, [u8; 6])]) {
+    pub fn find_routers(&mut self, known: &[(u32, IpAddr, [u8; 6])]) {
         for _ in 0..ROUTER_TRIES {
             let questions = self.dress.missing_routers();
             if questions.is_empty() {
@@ -69,12 +69,12 @@ impl<'a, L: Link> Driver<'a, L> {
                 let dress = &mut self.dress;
                 self.link.receive(&mut |packet| {
                     if let Some(Heard::Neighbour(answer)) = heard(packet) {
-                        dress.found_router(answer.address, answer.mac);
+                        dress.found_router(packet.interface, answer.address, answer.mac);
                     }
                 });
             }
-            for &(address, mac) in known {
-                self.dress.found_router(address, Mac(mac));
+            for &(interface, address, mac) in known {
+                self.dress.found_router(interface, address, Mac(mac));
             }
         }
     }
@@ -114,6 +114,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
         };
         self.count_losses(&mut machine, Instant::now());
+        self.settle(&mut machine);
         let mut result = machine.finish(Instant::now(), interrupted);
         let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
         result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();
@@ -147,10 +148,9 @@ impl<'a, L: Link> Driver<'a, L> {
 
     /// Tells the machine what did not leave.
     fn settle(&mut self, machine: &mut Machine<'_>) {
-        self.link.collect(&mut |failure| {
-            if let Some(probe) = &failure.probe {
-                machine.on_unsent(probe, failure.why);
-            }
+        self.link.collect(&mut |failure| match &failure.probe {
+            Asked::Probe(probe) => machine.on_unsent(probe, failure.why),
+            Asked::Neighbour(question) => machine.on_question_unsent(question),
         });
     }
 
@@ -185,7 +185,7 @@ impl<'a, L: Link> Driver<'a, L> {
             });
             match length {
                 Some(_) => {
-                    load.probes.push(Some(*probe));
+                    load.probes.push(Asked::Probe(*probe));
                     if let Some(source) = self.dress.kernel_routed(probe.source) {
                         self.translated.sent(probe, source);
                     }
@@ -207,7 +207,7 @@ impl<'a, L: Link> Driver<'a, L> {
                 length = self.dress.question(question, slot);
                 length.unwrap_or(0)
             });
-            load.probes.extend(length.map(|_| None));
+            load.probes.extend(length.map(|_| Asked::Neighbour(*question)));
         }
     }
 

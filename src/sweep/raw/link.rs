@@ -5,23 +5,30 @@ use std::time::Duration;
 use super::sender::Sender;
 use crate::net::link::ring::Receiver;
 use crate::net::link::{Drops, Frames, Packet};
-use crate::sweep::syn::{Probe, Unsent};
+use crate::sweep::syn::{Probe, Question, Unsent};
 
 /// Frames for one outlet, and whose they are.
 #[derive(Debug, Default)]
 pub struct Load {
     pub outlet: usize,
     pub frames: Frames,
-    /// One for each frame; `None` for a question.
-    pub probes: Vec<Option<Probe>>,
+    /// One for each frame.
+    pub probes: Vec<Asked>,
     /// Filled when it comes back.
     pub failed: Vec<Failure>,
+}
+
+/// What a frame asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked {
+    Probe(Probe),
+    Neighbour(Question),
 }
 
 /// A frame that did not leave.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    pub probe: Option<Probe>,
+    pub probe: Asked,
     pub why: Unsent,
 }
 

@@ -28,8 +28,8 @@ pub struct Job {
     pub recall: Option<f64>,
     /// Rather nothing than another way out of Ethernet interfaces than AF_XDP.
     pub xdp_only: bool,
-    /// Routers that the kernel knows already, with their link-layer addresses.
-    pub known: Vec<(IpAddr, [u8; 6])>,
+    /// Routers that the kernel knows already, by interface, with their link-layer addresses.
+    pub known: Vec<(u32, IpAddr, [u8; 6])>,
 }
 
 /// The endpoints, as the process that knows how makes a space of them again.

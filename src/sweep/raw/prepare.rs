@@ -81,7 +81,7 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         host_rate: settings.host_rate,
         recall: settings.recall,
         xdp_only: settings.transmit == Transmit::Xdp,
-        known: known.into_iter().filter(|(address, _)| routers.contains(address)).collect(),
+        known: known.into_iter().filter(|(_, address, _)| routers.contains(address)).collect(),
     };
     Ok(Prepared { job, descriptors })
 }

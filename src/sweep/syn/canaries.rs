@@ -135,7 +135,9 @@ impl Canaries {
     /// The next canary, at `position`.
     pub fn take(&mut self, position: u64) -> Option<Place> {
         if self.is_first_round() {
-            self.next = position + FIRST_INTERVAL;
+            // Each can be asked once in this round. Half of them are kept, so that there are some when no new ones come: what
+            // is lost while nothing answers is lost to them, too.
+            self.next = position + FIRST_INTERVAL.max(2 * position / self.seen.max(1));
             return self.fresh.pop_front();
         }
         let place = self.queue.pop();
@@ -170,6 +172,19 @@ impl Canaries {
         self.order.push_back((now, place, ask));
         if let Some(count) = self.counts.last_mut() {
             count.asked += 1;
+        }
+    }
+
+    /// One that was sent did not leave after all, if it was one: nothing is lost, and nothing comes.
+    pub fn unsent(&mut self, place: Place, ask: u8) {
+        if let Some((_, note)) = self.pending.remove(&(place, ask)) {
+            if let Some(note) = note {
+                self.notes[note].answered = true;
+            }
+            self.order.retain(|(_, other, from)| (*other, *from) != (place, ask));
+            if let Some(count) = self.counts.last_mut() {
+                count.asked = count.asked.saturating_sub(1);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::sent::SentLog;
 use super::speed::Speed;
 use super::timing::Timing;
 use super::ways::Hop;
-use super::{Probe, SynSettings, Unsent};
+use super::{Probe, Question, SynSettings, Unsent};
 use crate::model::report::Recall;
 use crate::model::{Endpoint, Observation, Place, PortRanges, ProbeSpace};
 use crate::sweep::Progress;
@@ -38,6 +38,9 @@ pub struct Machine<'s> {
     pub(super) speed: Speed,
     /// Passes per second: each pass asks a host once at most.
     pub(super) passes: Option<Pace>,
+    /// Passes that canaries were worth and that are not paid yet, and of how many hosts they are in this round.
+    pub(super) canary_passes: f64,
+    pub(super) canary_hosts: usize,
     pub(super) timing: Timing,
     pub(super) canaries: Canaries,
     /// Control probes to be sent, and whom those sent belong to.
@@ -55,6 +58,8 @@ pub struct Machine<'s> {
     pub(super) recall: Option<Recall>,
     /// Rounds that asked silent hosts, too.
     pub(super) silent_asked: Vec<u32>,
+    /// Living hosts that are expected among the silent ones, where these are too many to be asked again.
+    pub(super) silent_missing: f64,
     /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
     pub(super) full_rounds: usize,
     pub(super) narrow: bool,
@@ -145,6 +150,8 @@ impl<'s> Machine<'s> {
             all_on_link,
             speed: Speed::new(settings.rate, now),
             passes: settings.host_rate.map(|rate| Pace::new(rate.into(), now)),
+            canary_passes: 0.0,
+            canary_hosts: 0,
             timing: Timing::default(),
             canaries: Canaries::new(Dice::new(dice.roll())),
             controls: VecDeque::new(),
@@ -158,6 +165,7 @@ impl<'s> Machine<'s> {
             found_open: vec![0],
             recall: None,
             silent_asked: vec![0],
+            silent_missing: 0.0,
             full_rounds: 0,
             narrow: false,
             complete: false,
@@ -170,6 +178,10 @@ impl<'s> Machine<'s> {
     /// Somebody has `address`, or (`None`) nobody: an answer to a question, what the kernel's own table knows, or what
     /// was overheard.
     pub fn on_resolved(&mut self, address: IpAddr, mac: Option<Mac>) {
+        // Anybody may claim any address: what is behind a router is not asked for, and no answer about it counts.
+        if self.settings.ways.to(address).is_none_or(|way| way.hop != Hop::OnLink) {
+            return;
+        }
         if let Some(host) = self.space.host_of(address) {
             self.neighbours.resolved(host, mac);
         }
@@ -194,7 +206,19 @@ impl<'s> Machine<'s> {
         };
         *count += 1;
         self.totals.sent = self.totals.sent.saturating_sub(1);
+        let place = self.space.place_of(&Endpoint::tcp(probe.syn.destination, probe.syn.port));
+        let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
+        if let (Some(place), Some(ask)) = (place, ask) {
+            self.canaries.unsent(place, ask as u8);
+        }
         self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
+    }
+
+    /// A question that was not sent: its host has not been asked.
+    pub fn on_question_unsent(&mut self, question: &Question) {
+        if let Some(host) = self.space.host_of(question.address) {
+            self.neighbours.unsent(host);
+        }
     }
 
     /// How far the sweep is.

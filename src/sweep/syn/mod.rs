@@ -27,6 +27,7 @@ mod speed;
 mod suspects;
 mod timing;
 mod transmit;
+mod unheard;
 pub mod ways;
 
 use std::net::IpAddr;

@@ -2,17 +2,20 @@
 //! it. Pure.
 //!
 //! An absent host costs the kernel an entry for three seconds, and its table overflows at a thousand of them; ours costs
-//! three packets.
+//! three packets. Where questions are lost, the silent ones are asked again in another pass, until hardly a living host
+//! is expected among them ([`unheard`](super::unheard)).
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::number::NumberHash;
+use super::unheard::{self, Checks, PATIENCE, TRIES};
 use super::ways::{Hop, Ways};
 use super::{Batch, Question};
 use crate::model::{Place, ProbeSpace};
 use crate::sweep::pace::Pace;
+use crate::sweep::recall::ENOUGH;
 use crate::wire::Mac;
 
 /// The hosts on the link, by number.
@@ -31,7 +34,17 @@ pub struct Neighbours {
     /// Found since the last wave began.
     late: Vec<u64>,
     absent: u64,
+    present: u64,
     last_asked: Option<Instant>,
+    checks: Checks,
+    /// Whether a pass is under way, and how many have begun.
+    in_pass: bool,
+    passes: u32,
+    /// The share of living hosts that all passes so far have missed, and how many that are.
+    missed: f64,
+    missing: f64,
+    /// A question for them did not leave in this pass.
+    unasked: HashSet<u64, NumberHash>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +54,11 @@ enum State {
     Absent,
 }
 
-/// How long to wait for an answer to the first, second and third question.
-const PATIENCE: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(1200)];
+/// Passes at most, and how long after one the next begins: an outage should be over by then.
+const MOST_PASSES: u32 = 8;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Passes at most for those whom questions could not be sent to.
+const MOST_UNSENT: u32 = 3;
 
 /// A neighbour that is there and awake answers within this.
 const QUICK: Duration = Duration::from_millis(30);
@@ -63,7 +79,14 @@ impl Neighbours {
             wave: 0,
             late: Vec::new(),
             absent: 0,
+            present: 0,
             last_asked: None,
+            checks: Checks::new(now),
+            in_pass: true,
+            passes: 1,
+            missed: 1.0,
+            missing: 0.0,
+            unasked: HashSet::default(),
         }
     }
 
@@ -77,13 +100,34 @@ impl Neighbours {
         self.all_asked() && self.last_asked.is_none_or(|asked| now.saturating_duration_since(asked) >= QUICK)
     }
 
-    /// Whether everybody has answered or was given up.
+    /// Whether everybody has answered or was given up for good.
     pub const fn is_settled(&self) -> bool {
         self.all_asked() && self.asking == 0
     }
 
     pub const fn absent(&self) -> u64 {
         self.absent
+    }
+
+    /// How many of the absent hosts are expected to live.
+    pub const fn missing(&self) -> f64 {
+        self.missing
+    }
+
+    /// Hosts that did not answer, and that not all questions were sent for.
+    pub fn unasked(&self) -> usize {
+        self.unasked.len()
+    }
+
+    pub const fn passes(&self) -> u32 {
+        self.passes
+    }
+
+    /// A question for this host did not leave.
+    pub fn unsent(&mut self, host: u64) {
+        if matches!(self.states.get(&host), Some(State::Asking { .. } | State::Absent)) {
+            self.unasked.insert(host);
+        }
     }
 
     pub fn is_absent(&self, host: u64) -> bool {
@@ -111,15 +155,22 @@ impl Neighbours {
     /// Somebody said who has the address of `host`, or that nobody has.
     pub fn resolved(&mut self, host: u64, mac: Option<Mac>) {
         let state = mac.map_or(State::Absent, |mac| State::Present { mac, found_in: self.wave });
+        let mut tries = 1;
         match self.states.get_mut(&host) {
             Some(State::Present { mac: known, .. }) => {
                 // An address that moves (VRRP) is followed; one that answered once is not absent.
                 if let Some(mac) = mac {
                     *known = mac;
+                    self.checks.answered(host);
                 }
                 return;
             }
             Some(was @ State::Asking { .. }) => {
+                if let State::Asking { tries: asked @ 1.. } = *was {
+                    tries = usize::from(asked);
+                } else {
+                    tries = TRIES;
+                }
                 self.asking -= 1;
                 *was = state;
             }
@@ -127,6 +178,7 @@ impl Neighbours {
                 if mac.is_none() {
                     return;
                 }
+                tries = TRIES;
                 self.absent -= 1;
                 *was = state;
             }
@@ -135,13 +187,21 @@ impl Neighbours {
             }
         }
         match mac {
-            Some(_) => self.late.push(host),
+            Some(_) => {
+                self.late.push(host);
+                self.present += 1;
+                self.unasked.remove(&host);
+                self.checks.found(host, tries);
+            }
             None => self.absent += 1,
         }
     }
 
     /// Puts the questions that are due into `batch`.
     pub fn ask(&mut self, space: &dyn ProbeSpace, ways: &Ways, now: Instant, batch: &mut Batch) {
+        if self.in_pass {
+            self.check(space, ways, now, batch);
+        }
         while let Some(&Reverse((due, host))) = self.due.peek() {
             if due > now || batch.questions.len() >= batch.capacity() {
                 break;
@@ -155,7 +215,7 @@ impl Neighbours {
                 self.due.pop();
                 continue;
             };
-            if usize::from(tries) == PATIENCE.len() {
+            if usize::from(tries) == TRIES {
                 self.due.pop();
                 self.resolved(host, None);
                 continue;
@@ -184,6 +244,46 @@ impl Neighbours {
             }
             self.next += 1;
         }
+        if self.in_pass && self.is_settled() {
+            self.end_pass(now);
+        }
+    }
+
+    /// Asks neighbours that are known, to measure the loss.
+    fn check(&mut self, space: &dyn ProbeSpace, ways: &Ways, now: Instant, batch: &mut Batch) {
+        while batch.questions.len() < batch.capacity() {
+            let Some(host) = self.checks.due(now) else { break };
+            if self.pace.take(1, now) == 0 {
+                break;
+            }
+            let address = space.endpoint_at(Place { host, port: 0 }).address;
+            self.checks.asked(host, now);
+            batch.questions.extend(ways.to(address).map(|way| Question { address, source: way.source }));
+        }
+    }
+
+    /// Everybody has answered or was given up: asks the silent ones again, if that is worth it.
+    fn end_pass(&mut self, now: Instant) {
+        let next = now + PAUSE;
+        self.missed *= self.checks.end_pass(next).missed();
+        self.missing = unheard::expected(self.present, self.absent, self.missed);
+        let most = match (self.missing > ENOUGH, self.unasked.is_empty()) {
+            (true, _) => MOST_PASSES,
+            (false, false) => MOST_UNSENT,
+            (false, true) => 1,
+        };
+        if self.passes >= most {
+            self.in_pass = false;
+            return;
+        }
+        self.passes += 1;
+        self.unasked.clear();
+        for (&host, state) in self.states.iter_mut().filter(|(_, state)| **state == State::Absent) {
+            *state = State::Asking { tries: 0 };
+            self.due.push(Reverse((next, host)));
+            self.asking += 1;
+        }
+        self.absent = 0;
     }
 
     fn asked(&mut self, host: u64, tries_before: u8, now: Instant) {
@@ -198,6 +298,7 @@ impl Neighbours {
         let next = (!self.all_asked()).then_some(pace);
         // A question that is due waits for the pace; stale entries do no harm.
         let due = self.due.peek().map(|Reverse((due, _))| (*due).max(pace.min(now + Duration::from_millis(1))));
-        next.into_iter().chain(due).min()
+        let check = self.checks.wake().filter(|_| self.in_pass).map(|check| check.max(pace));
+        next.into_iter().chain(due).chain(check).min()
     }
 }

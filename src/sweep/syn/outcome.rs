@@ -173,6 +173,15 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        if self.silent_missing >= recall::ENOUGH {
+            gaps.push(Gap {
+                what: format!("about {:.1} living hosts are expected among the silent ones", self.silent_missing),
+                cause: "answers were lost in the first round, and the silent hosts are too many to be asked again"
+                    .to_owned(),
+                settled_by: "another run, a lower --rate, or fewer addresses at a time".to_owned(),
+                incomplete: true,
+            });
+        }
         if self.totals.unlisted > 0 {
             gaps.push(Gap {
                 what: format!(
@@ -185,9 +194,14 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        gaps.extend(self.gaps_of_neighbours());
         let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
         let unsent = [
-            (self.totals.unroutable, "this machine has no route there", "a route, or a vantage that has one"),
+            (
+                self.totals.unroutable,
+                "this machine has no route there, or the router does not say where it is",
+                "a route, or a vantage that has one",
+            ),
             (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
             (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
         ];
@@ -198,6 +212,30 @@ impl Machine<'_> {
             incomplete: true,
         }));
         gaps
+    }
+}
+
+impl Machine<'_> {
+    /// Hosts on the link that may be there, though nobody answered for them.
+    fn gaps_of_neighbours(&self) -> impl Iterator<Item = Gap> {
+        let missing = self.neighbours.missing();
+        let passes = self.neighbours.passes();
+        let unheard = (missing > recall::ENOUGH).then(|| Gap {
+            what: format!("about {missing:.1} hosts on the link are expected to be missing"),
+            cause: format!("questions who has an address (ARP, NDP) or their answers were lost, in {passes} passes"),
+            settled_by: "another run, when the link loses less".to_owned(),
+            incomplete: true,
+        });
+        let unasked = self.neighbours.unasked();
+        let unasked = (unasked > 0).then(|| Gap {
+            what: format!(
+                "{unasked} addresses on the link may be somebody's, and were not asked for as often as others"
+            ),
+            cause: "this machine could not send the questions who has them (ARP, NDP)".to_owned(),
+            settled_by: "the network device up and a firewall that lets them pass, and another run".to_owned(),
+            incomplete: true,
+        });
+        unheard.into_iter().chain(unasked)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::cookie::Tuple;
 use super::hosts::{CONTROLS, Control, HostRecord};
 use super::machine::Machine;
-use crate::model::{Endpoint, Evidence, Observation, Place, PortState, Reason};
+use crate::model::{Endpoint, Evidence, Observation, Place, PortRanges, PortState, Reason};
 use crate::sweep::answer::{Outcome, judge};
 use crate::sweep::tally::Fold;
 use crate::wire::{IcmpError, Reply, ReplyKind, TcpReply};
@@ -34,9 +34,7 @@ const MOST_UNPROVEN: usize = 1 << 16;
 /// Found endpoints of an address that accepts everything are told of one by one up to this many.
 pub(super) const TOLD: usize = 256;
 /// Ports that nobody uses: among these, unless they are to be asked anyway.
-const IMPROBABLE: std::ops::RangeInclusive<u16> = 20_000..=59_999;
-/// With more ports than this to ask there are hardly any that nobody asks.
-const MOST_PORTS: u64 = 50_000;
+const IMPROBABLE: (u16, u16) = (20_000, 59_999);
 
 impl Machine<'_> {
     /// Takes in a packet. Returns an endpoint that was found open by it.
@@ -155,23 +153,27 @@ impl Machine<'_> {
             return None;
         }
         self.open.push(observation.clone());
-        if host.controls.state == [Control::None; CONTROLS] && self.ports <= MOST_PORTS {
+        if host.controls.state == [Control::None; CONTROLS] {
             self.choose_controls(answer);
         }
         Some(observation)
     }
 
-    /// Picks ports that nobody uses and nobody asked for, to see whether the host accepts them all the same.
+    /// Picks ports that nobody uses and nobody asked for, to see whether the host accepts them all the same. There may be
+    /// too few of them.
     fn choose_controls(&mut self, answer: &Answer) {
         let Endpoint { address, .. } = answer.endpoint;
+        let unasked = PortRanges::from_ranges([IMPROBABLE]).difference(&self.asked_ports);
+        if unasked.len() < CONTROLS {
+            return;
+        }
         let mut ports = [0; CONTROLS];
         let mut chosen = 0;
         while chosen < CONTROLS {
-            let width = u64::from(*IMPROBABLE.end() - *IMPROBABLE.start()) + 1;
-            // Below the width, which fits.
-            let port = IMPROBABLE.start() + self.dice.below(width) as u16;
-            let is_asked = self.asked_ports.contains(port);
-            if !is_asked && !ports.contains(&port) {
+            // Below the number of these, which is one of ports.
+            let at = self.dice.below(unasked.len() as u64) as usize;
+            let Some(port) = unasked.nth(at) else { break };
+            if !ports[..chosen].contains(&port) {
                 ports[chosen] = port;
                 chosen += 1;
             }

@@ -12,6 +12,8 @@ use crate::sweep::recall;
 
 /// Silent hosts are asked again while their endpoints are no more than these.
 const RECHECK_SILENT: u64 = 1 << 20;
+/// Fewer canaries tell nothing of a loss.
+const LEAST_CANARIES: u32 = 20;
 /// Canaries of a host whose way is known to lose.
 const CANARIES_OF_SUSPECTS: usize = 16;
 /// Without a second round there is no way to know what the first one lost.
@@ -87,7 +89,8 @@ impl Machine<'_> {
 
     fn wanted(&mut self) -> Wanted {
         let heard_late = || self.round > 0 && self.hosts.values().any(|host| host.heard_in == self.round && host.alive);
-        let suffices = |recall: &Recall| match self.settings.recall {
+        let asked_for = self.settings.recall;
+        let suffices = |recall: &Recall| match asked_for {
             Some(wanted) => recall.lower >= wanted,
             None => recall.expected_missing < recall::ENOUGH,
         };
@@ -109,7 +112,7 @@ impl Machine<'_> {
     }
 
     /// Whether silent hosts are worth asking again: there are few enough, and some of them are expected to live.
-    fn wants_silent(&self) -> bool {
+    fn wants_silent(&mut self) -> bool {
         // A series of the rounds that asked silent hosts: what others lost says nothing about these.
         let mut heard = vec![0_u64; self.silent_asked.len()];
         for host in self.hosts.values().filter(|host| host.alive) {
@@ -117,7 +120,12 @@ impl Machine<'_> {
             heard[at.saturating_sub(1)] += 1;
         }
         let silent = self.space.addresses().saturating_sub(heard.iter().sum::<u64>() + self.neighbours.absent());
-        if silent == 0 || self.share_of(silent.saturating_mul(self.ports)) > RECHECK_SILENT {
+        let is_too_much = self.space.addresses() > RECHECK_SILENT
+            || self.share_of(silent.saturating_mul(self.ports)) > RECHECK_SILENT;
+        if silent == 0 || is_too_much {
+            if is_too_much && self.round == 0 {
+                self.silent_missing = self.expected_silent();
+            }
             return false;
         }
         let count = |round: &u32| self.canaries.counts().get(*round as usize).copied().unwrap_or_default();
@@ -125,6 +133,20 @@ impl Machine<'_> {
         let evidence =
             recall::Evidence { found: &heard, found_open: &heard, canaries: &canaries, unanswered: Some(silent) };
         self.round == 0 || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
+    }
+
+    /// Living hosts that one round is expected to have missed: by the loss that the canaries had, and by how many answers
+    /// each host gave that was heard (Horvitz and Thompson, Journal of the American Statistical Association 47, 1952).
+    fn expected_silent(&self) -> f64 {
+        let Some(count) = self.canaries.counts().last().filter(|count| count.asked >= LEAST_CANARIES) else {
+            return 0.0;
+        };
+        let loss = f64::from(count.asked - count.answered.min(count.asked)) / f64::from(count.asked);
+        let missed = |host: &HostRecord| {
+            let all = loss.powi(i32::try_from(host.answered.max(1)).unwrap_or(i32::MAX));
+            all / (1.0 - all).max(0.01)
+        };
+        self.hosts.values().filter(|host| host.alive).map(missed).sum()
     }
 
     /// Numbers of living hosts, and of silent ones where that is worth it.
@@ -162,6 +184,7 @@ impl Machine<'_> {
             })
             .filter_map(|endpoint| self.space.place_of(&endpoint))
             .collect();
+        self.canary_hosts = of_hosts.len();
         // The order of a hash table is no order to rely on.
         of_hosts.sort_unstable();
         of_suspects.sort_unstable();

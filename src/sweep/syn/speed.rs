@@ -23,6 +23,8 @@ pub struct Speed {
     /// The last rate that was too much; the limit, while none was.
     too_much: f64,
     changed: Instant,
+    /// When the last canary left whose outcome is known.
+    last_canary: Instant,
     window: Window,
     /// Probes per second of the last full window: an unlimited rate means no number.
     achieved: f64,
@@ -58,6 +60,8 @@ const UNLIMITED: f64 = 1e9;
 /// Never slower than this: a sweep that stands still finds nothing at all.
 const LEAST: f64 = 100.0;
 const WINDOW: Duration = Duration::from_millis(100);
+/// A trial without any outcome ends after this.
+const WITHOUT_CANARIES: Duration = Duration::from_secs(2);
 /// Outcomes that a judgement takes at least; at the end of a round half of them, and to recover a quarter.
 const ENOUGH: u32 = 2 * SOME;
 /// Loss above the known one that starts a trial.
@@ -83,6 +87,7 @@ impl Speed {
             trial: None,
             too_much: limit,
             changed: now,
+            last_canary: now,
             window: Window { started: now, sent: 0, canaries: Sample::default() },
             achieved: 0.0,
         }
@@ -109,6 +114,7 @@ impl Speed {
 
     /// A canary that was sent at `sent` was answered, or is lost.
     pub fn outcome(&mut self, sent: Instant, lost: bool) {
+        self.last_canary = self.last_canary.max(sent);
         // What left before the rate changed tells about the rate before.
         if sent >= self.changed {
             self.window.canaries.asked += 1;
@@ -135,6 +141,13 @@ impl Speed {
             self.window.sent = 0;
         }
         self.window.started = now;
+        let waited = now.saturating_duration_since(self.changed.max(self.last_canary));
+        if let Some(trial) = self.trial.filter(|_| waited >= WITHOUT_CANARIES) {
+            // Nothing answers any more, at whatever rate: nothing can be learned from it.
+            self.trial = None;
+            self.set(trial.rate_before, now);
+            return;
+        }
         self.judge_if(ENOUGH, now);
     }
 
@@ -345,6 +358,23 @@ mod tests {
         assert_eq!(short_round(&mut speed, start, 0, 0), UNLIMITED);
         assert_eq!(speed.take(1000, start + Duration::from_secs(1)), 1000);
         assert_eq!(speed.rate, UNLIMITED);
+    }
+
+    #[test]
+    fn a_trial_that_nothing_answers_ends() {
+        let start = Instant::now();
+        let mut speed = Speed::new(Some(500_000), start);
+        run(&mut speed, start, 0..1_000, |_| 0.0);
+        let dark = (1_000..2_000).find(|&step| {
+            run(&mut speed, start, step..step + 1, |_| 1.0);
+            speed.trial.is_some()
+        });
+        let dark = dark.expect("a trial begins");
+        assert!(speed.rate < 300_000.0, "{}", speed.rate);
+        for step in dark..dark + 5_000 {
+            speed.take(1000, start + Duration::from_millis(step));
+        }
+        assert!(speed.rate >= 400_000.0, "{}", speed.rate);
     }
 
     #[test]

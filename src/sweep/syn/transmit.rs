@@ -55,7 +55,9 @@ impl Machine<'_> {
                     } else if settled {
                         self.phase = Phase::Settling;
                     } else {
-                        return self.wait(now, gathered.max(now + SHORTEST_WAIT), batch);
+                        // Who turns up meanwhile wakes the driver.
+                        let until = if self.neighbours.has_late() { gathered } else { now + GATHER };
+                        return self.wait(now, until.max(now + SHORTEST_WAIT), batch);
                     }
                 }
                 Phase::Settling => {
@@ -125,14 +127,17 @@ impl Machine<'_> {
             let position = self.wave.position;
             // A round that has nothing to ask needs no canaries.
             let may_measure = round == 0 || self.totals.round_sent > 0;
-            if may_measure && self.canaries.is_due(position) && self.send_canary(now, batch) {
-                continue;
-            }
-            if position >= self.wave.len {
-                // The canaries that are left.
-                if round > 0 && may_measure && self.send_canary(now, batch) {
+            let is_end = position >= self.wave.len;
+            // Behind the end: the canaries that are left.
+            if may_measure && (self.canaries.is_due(position) || is_end && round > 0) {
+                if let Some(wait) = self.canary_wait(now) {
+                    return Filled::Paced(wait);
+                }
+                if self.send_canary(now, batch) {
                     continue;
                 }
+            }
+            if is_end {
                 return Filled::End;
             }
             if position >= self.wave.next_pass {
@@ -184,6 +189,19 @@ impl Machine<'_> {
         }
     }
 
+    /// How long a canary is to wait, by the rate to one host. It counts as a share of a pass, which asks each host once: as
+    /// many canaries as there are hosts that they are of are a pass.
+    fn canary_wait(&mut self, now: Instant) -> Option<Duration> {
+        let passes = self.passes.as_mut()?;
+        if self.canary_passes >= 1.0 {
+            if passes.take(1, now) == 0 {
+                return Some(passes.wait());
+            }
+            self.canary_passes -= 1.0;
+        }
+        None
+    }
+
     /// Puts a canary into the batch, if there is one; whether there was.
     fn send_canary(&mut self, now: Instant, batch: &mut Batch) -> bool {
         let Some(place) = self.canaries.take(self.wave.position) else { return false };
@@ -194,6 +212,8 @@ impl Machine<'_> {
         {
             batch.probes.push(Probe { syn, source, to });
             self.canaries.sent(place, ask as u8, now);
+            let hosts = if self.round == 0 { self.hosts.len() } else { self.canary_hosts };
+            self.canary_passes += 1.0 / hosts.max(1) as f64;
         }
         true
     }
