@@ -1,7 +1,8 @@
 //! The SYN sweep's machine against simulated networks: scenario files, a virtual clock, seeds.
 //!
 //! `scenarios/*.toml` say what the network is like and what a sweep of it must come to; [`network`] plays it, [`drive`]
-//! turns the clock, [`checks`] holds the results against the truth. [`driver`] runs the real driver on a link in memory.
+//! turns the clock, [`checks`] holds the results against the truth. [`driver`] runs the real driver on a link in memory, and
+//! [`parts`] sends results from one process's end to the other's.
 //! No packet leaves this process.
 #![expect(clippy::unwrap_used, reason = "a failure of its own is a failed test")]
 #![expect(clippy::print_stdout, reason = "says what each scenario came to")]
@@ -11,4 +12,5 @@ mod checks;
 mod drive;
 mod driver;
 mod network;
+mod parts;
 mod scenario;

@@ -52,7 +52,10 @@ pub fn serve(
 }
 
 /// Writes a result, a line for each of its parts.
-pub(super) fn tell_result(stream: &UnixStream, result: SweepResult) -> io::Result<()> {
+///
+/// # Errors
+/// The other end is gone.
+pub fn tell_result(stream: &UnixStream, result: SweepResult) -> io::Result<()> {
     let mut buffered = BufWriter::with_capacity(1 << 16, stream);
     for event in events_of(result) {
         serde_json::to_writer(&mut buffered, &event)?;
@@ -62,7 +65,10 @@ pub(super) fn tell_result(stream: &UnixStream, result: SweepResult) -> io::Resul
 }
 
 /// Writes an event as a line.
-pub(super) fn tell(mut stream: &UnixStream, event: &Event) -> io::Result<()> {
+///
+/// # Errors
+/// The other end is gone.
+pub fn tell(mut stream: &UnixStream, event: &Event) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     stream.write_all(&line)

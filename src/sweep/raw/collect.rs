@@ -18,8 +18,8 @@ use crate::sweep::tally::Tally;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
 
 /// What came so far.
-#[derive(Default)]
-pub(super) struct Collected {
+#[derive(Debug, Default)]
+pub struct Collected {
     /// By endpoint.
     found: BTreeMap<String, Observation>,
     pub parts: Parts,
@@ -31,8 +31,11 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Until the result is there, or the other end is closed (`None`); else why there is none. What is found goes to
-    /// `events`; `cancel` has the other end asked to stop.
+    /// Until the result is there, or the other end is closed (`None`). What is found goes to `events`; `cancel` has the
+    /// other end asked to stop.
+    ///
+    /// # Errors
+    /// Why there is no result.
     pub fn until_the_end(
         &mut self,
         mut stream: &UnixStream,
@@ -205,56 +208,7 @@ const PER_HOST: u64 = 2048;
 
 #[cfg(test)]
 mod tests {
-    use super::super::child::{tell, tell_result};
-    use super::super::messages::Seen;
-    use super::super::parts::events_of;
-    use super::super::parts::tests::{assert_same, large, space};
     use super::*;
-
-    /// What comes of what `child` says, and what was collected.
-    fn collect(child: impl FnOnce(&UnixStream) + Send) -> (Result<Option<Done>, String>, Collected) {
-        let (here, there) = UnixStream::pair().unwrap();
-        let (events, _unheard) = mpsc::channel(1);
-        let mut collected = Collected::default();
-        let end = std::thread::scope(|scope| {
-            scope.spawn(move || child(&there));
-            let end = collected.until_the_end(&here, &space(), &events, &AtomicBool::new(false));
-            here.shutdown(std::net::Shutdown::Both).unwrap();
-            end
-        });
-        (end, collected)
-    }
-
-    #[test]
-    fn a_result_larger_than_the_longest_line_comes_whole() {
-        let (end, collected) = collect(|stream| tell_result(stream, large()).unwrap());
-        assert_same(&collected.parts.with(end.unwrap().unwrap()), &large());
-    }
-
-    #[test]
-    fn without_the_last_part_what_was_found_before_is_left() {
-        let (end, collected) = collect(|stream| {
-            tell(stream, &Event::Found(Box::new(Seen::from(&large().observations[5])))).unwrap();
-            for event in events_of(large()).take(3) {
-                tell(stream, &event).unwrap();
-            }
-        });
-        assert!(end.unwrap().is_none() && collected.began);
-        let result = collected.without_end("killed", &space());
-        assert_eq!(result.observations, [large().observations[5].clone()]);
-        assert!(result.gaps[0].incomplete && result.gaps[0].cause.contains("killed"), "{:?}", result.gaps);
-    }
-
-    #[test]
-    fn an_endless_line_is_not_read_to_its_end() {
-        let (end, _) = collect(|mut stream| {
-            // Until nobody reads it.
-            while stream.write_all(&[b' '; 1 << 16]).is_ok() {
-                std::thread::yield_now();
-            }
-        });
-        assert!(end.unwrap_err().contains("too much at once"));
-    }
 
     #[test]
     fn patience_begins_anew_with_each_part_once_it_was_asked() {
