@@ -3,7 +3,7 @@
 //!
 //! An absent host costs the kernel an entry for three seconds, and its table overflows at a thousand of them; ours costs
 //! three packets. Where questions are lost, the silent ones are asked again in another pass, until hardly a living host
-//! is expected among them ([`unheard`](super::unheard)).
+//! is expected among them (see [`unheard`]).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
