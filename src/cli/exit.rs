@@ -53,17 +53,7 @@ mod tests {
         Report {
             schema: SCHEMA.to_owned(),
             tool: Tool::this(),
-            run: Run {
-                id: String::new(),
-                started_at: String::new(),
-                finished_at: String::new(),
-                status: Status::Complete,
-                scope: Scope::default(),
-                vantages: Vec::new(),
-                sweep: None,
-                gaps: Vec::new(),
-                host_reports: Vec::new(),
-            },
+            run: Run::begun(String::new(), String::new(), Scope::default()),
             hosts: Vec::new(),
             silent: Vec::new(),
             findings: Vec::new(),

@@ -81,7 +81,7 @@ pub fn correlate(report: Report, inside: &[InsideView], context: &Context<'_>) -
         let via: Option<IpAddr> = entry.via.as_deref().and_then(|via| via.parse().ok());
         let is_its = |placed: &Placed| via.is_some_and(|via| placed.host.addresses.contains(&via));
         let at = placed.iter().position(is_its).unwrap_or_else(|| {
-            placed.push(Placed { host: hosts::empty(via.unwrap_or(entry.address)), machine: None });
+            placed.push(Placed { host: Host::at(via.unwrap_or(entry.address)), machine: None });
             judged.push(Judged::default());
             placed.len() - 1
         });

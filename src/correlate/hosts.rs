@@ -48,7 +48,7 @@ pub fn place(hosts: Vec<Host>, machines: &[Joined<'_>]) -> Vec<Placed> {
             placed.push(Placed { host, machine: Some(Place { index, part: Part::Host }) });
         }
         for &address in &joined.outer {
-            let mut host = rest.take(&[address]).unwrap_or_else(|| empty(address));
+            let mut host = rest.take(&[address]).unwrap_or_else(|| Host::at(address));
             let named = joined.machine.namespaces.iter().find(|namespace| namespace.addresses.contains(&address));
             add_name(&mut host, named.and_then(|namespace| namespace.container.as_deref()));
             placed.push(Placed { host, machine: Some(Place { index, part: Part::Outer }) });
@@ -87,9 +87,9 @@ impl Rest {
 
 fn own_host(rest: &mut Rest, joined: &Joined<'_>) -> Option<Host> {
     let mut host = match joined.addresses.first() {
-        Some(&first) => rest.take(&joined.addresses).unwrap_or_else(|| empty(first)),
+        Some(&first) => rest.take(&joined.addresses).unwrap_or_else(|| Host::at(first)),
         // Only shown where no other host stands already.
-        None => joined.home.filter(|home| !rest.holds(*home)).map(empty)?,
+        None => joined.home.filter(|home| !rest.holds(*home)).map(Host::at)?,
     };
     let machine = &joined.machine;
     // It is called by an address that its network knows, not by that of a bridge for its containers.
@@ -140,18 +140,5 @@ fn add_name(host: &mut Host, name: Option<&str>) {
         && !host.names.iter().any(|known| known == name)
     {
         host.names.push(name.to_owned());
-    }
-}
-
-pub fn empty(address: IpAddr) -> Host {
-    Host {
-        id: address.to_string(),
-        address,
-        addresses: vec![address],
-        mac: None,
-        names: Vec::new(),
-        endpoints: Vec::new(),
-        other_ports: Vec::new(),
-        improbable: BTreeMap::new(),
     }
 }

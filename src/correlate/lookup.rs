@@ -102,18 +102,12 @@ mod tests {
             seen_from: Vec::new(),
         };
         Host {
-            id: address.to_string(),
-            address,
-            addresses: vec![address],
-            mac: None,
-            names: Vec::new(),
-            endpoints: Vec::new(),
             other_ports: vec![
                 group("1-5", PortState::Closed, Reason::Refused),
                 group("80", PortState::Filtered, Reason::IcmpAdminProhibited),
                 group("nonsense", PortState::Open, Reason::Accepted),
             ],
-            improbable: std::collections::BTreeMap::new(),
+            ..Host::at(address)
         }
     }
 

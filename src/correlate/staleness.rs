@@ -39,7 +39,7 @@ const NEAR: SignedDuration = SignedDuration::from_mins(30);
 mod tests {
     use super::*;
     use crate::model::host_report::Source;
-    use crate::model::report::{Scope, Status, Tool};
+    use crate::model::report::{Scope, Tool};
 
     fn said(collected_at: Option<&str>) -> Option<String> {
         let report = HostReport {
@@ -61,15 +61,8 @@ mod tests {
             gaps: Vec::new(),
         };
         let run = Run {
-            id: "r".to_owned(),
-            started_at: "2026-01-02T10:00:00Z".to_owned(),
             finished_at: "2026-01-02T12:00:00Z".to_owned(),
-            status: Status::Complete,
-            scope: Scope::default(),
-            vantages: Vec::new(),
-            sweep: None,
-            gaps: Vec::new(),
-            host_reports: Vec::new(),
+            ..Run::begun("r".to_owned(), "2026-01-02T10:00:00Z".to_owned(), Scope::default())
         };
         caveat(&report, &run)
     }

@@ -371,16 +371,7 @@ const fn state_rank(state: PortState) -> u8 {
 }
 
 fn nowhere(address: IpAddr) -> Host {
-    Host {
-        id: address.to_string(),
-        address,
-        addresses: Vec::new(),
-        mac: None,
-        names: Vec::new(),
-        endpoints: Vec::new(),
-        other_ports: Vec::new(),
-        improbable: BTreeMap::new(),
-    }
+    Host { addresses: Vec::new(), ..Host::at(address) }
 }
 
 fn empty(run: &Run) -> Report {

@@ -60,6 +60,23 @@ pub struct Run {
     pub host_reports: Vec<HostReportUse>,
 }
 
+impl Run {
+    /// One that has begun and looked at nothing yet; `started_at` in RFC 3339, UTC.
+    pub const fn begun(id: String, started_at: String, scope: Scope) -> Self {
+        Self {
+            id,
+            started_at,
+            finished_at: String::new(),
+            status: Status::Complete,
+            scope,
+            vantages: Vec::new(),
+            sweep: None,
+            gaps: Vec::new(),
+            host_reports: Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -216,6 +233,22 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Improbable>")]
     pub improbable: BTreeMap<IpAddr, Improbable>,
+}
+
+impl Host {
+    /// One of which nothing is known but an address.
+    pub fn at(address: IpAddr) -> Self {
+        Self {
+            id: address.to_string(),
+            address,
+            addresses: vec![address],
+            mac: None,
+            names: Vec::new(),
+            endpoints: Vec::new(),
+            other_ports: Vec::new(),
+            improbable: BTreeMap::new(),
+        }
+    }
 }
 
 /// One endpoint with all that is known of it.

@@ -76,16 +76,7 @@ mod tests {
             intent: None,
             path: Vec::new(),
         };
-        let host = Host {
-            id: "h".to_owned(),
-            address,
-            addresses: vec![address],
-            mac: None,
-            names: Vec::new(),
-            endpoints: vec![entry],
-            other_ports: Vec::new(),
-            improbable: std::collections::BTreeMap::new(),
-        };
+        let host = Host { id: "h".to_owned(), endpoints: vec![entry], ..Host::at(address) };
         let vantage = |name: &str| Vantage { name: name.to_owned(), ..Vantage::default() };
         let mut bytes = Vec::new();
         let style = TableStyle { color: false, width: 120 };

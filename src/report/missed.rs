@@ -129,7 +129,7 @@ pub const LINES: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::{Run, SCHEMA, Scope, Status, Tool};
+    use crate::model::report::{Run, SCHEMA, Scope, Tool};
     use crate::model::{Confidence, Triage};
 
     fn entry(address: &str, port: u16, via: Option<&str>) -> EndpointEntry {
@@ -168,25 +168,12 @@ mod tests {
         let findings: Vec<Finding> = entries.iter().map(finding).collect();
         let host = Host {
             id: "h".to_owned(),
-            address: "198.18.0.7".parse().unwrap(),
             addresses: Vec::new(),
-            mac: None,
             names: vec!["web1".to_owned()],
             endpoints: entries,
-            other_ports: Vec::new(),
-            improbable: std::collections::BTreeMap::new(),
+            ..Host::at("198.18.0.7".parse().unwrap())
         };
-        let run = Run {
-            id: "r1".to_owned(),
-            started_at: String::new(),
-            finished_at: String::new(),
-            status: Status::Complete,
-            scope: Scope::default(),
-            vantages: Vec::new(),
-            sweep: None,
-            gaps: Vec::new(),
-            host_reports: Vec::new(),
-        };
+        let run = Run::begun("r1".to_owned(), String::new(), Scope::default());
         let hosts = vec![host];
         let report = Report { schema: SCHEMA.to_owned(), tool: Tool::this(), run, hosts, silent: Vec::new(), findings };
         let mut bytes = Vec::new();

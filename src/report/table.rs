@@ -357,30 +357,11 @@ mod tests {
             ports: "1-9".to_owned(),
             seen_from: Vec::new(),
         };
-        Host {
-            id: address.to_string(),
-            address,
-            addresses: vec![address],
-            mac: None,
-            names: Vec::new(),
-            endpoints: Vec::new(),
-            other_ports: groups.iter().map(group).collect(),
-            improbable: std::collections::BTreeMap::new(),
-        }
+        Host { other_ports: groups.iter().map(group).collect(), ..Host::at(address) }
     }
 
     fn summary(hosts: Vec<Host>) -> String {
-        let run = Run {
-            id: "r1".to_owned(),
-            started_at: String::new(),
-            finished_at: String::new(),
-            status: Status::Complete,
-            scope: Scope::default(),
-            vantages: Vec::new(),
-            sweep: None,
-            gaps: Vec::new(),
-            host_reports: Vec::new(),
-        };
+        let run = Run::begun("r1".to_owned(), String::new(), Scope::default());
         let silent = vec!["198.18.0.9".to_owned()];
         let report = Report { schema: SCHEMA.to_owned(), tool: Tool::this(), run, hosts, silent, findings: Vec::new() };
         let mut bytes = Vec::new();

@@ -31,11 +31,12 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
     let Outside { observations, groups, living, mut services, mut names, mut macs, improbable } = outside;
     let mut hosts: BTreeMap<IpAddr, Host> = BTreeMap::new();
     for &address in &living {
-        hosts.insert(address, empty_host(address, names.remove(&address), macs.remove(&address)));
+        let names = names.remove(&address).unwrap_or_default();
+        hosts.insert(address, Host { names, mac: macs.remove(&address), ..Host::at(address) });
     }
     for observation in observations {
         let Endpoint { address, transport, port } = observation.endpoint;
-        let host = hosts.entry(address).or_insert_with(|| empty_host(address, None, None));
+        let host = hosts.entry(address).or_insert_with(|| Host::at(address));
         host.endpoints.push(EndpointEntry {
             address,
             transport,
@@ -55,7 +56,7 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
         });
     }
     for group in groups {
-        let host = hosts.entry(group.address).or_insert_with(|| empty_host(group.address, None, None));
+        let host = hosts.entry(group.address).or_insert_with(|| Host::at(group.address));
         host.other_ports.push(group);
     }
     for (address, is) in improbable {
@@ -126,19 +127,6 @@ pub fn folded_entry(endpoint: Endpoint, group: Option<&PortGroup>, standpoint: &
         also: Vec::new(),
         intent: None,
         path: Vec::new(),
-    }
-}
-
-fn empty_host(address: IpAddr, names: Option<Vec<String>>, mac: Option<String>) -> Host {
-    Host {
-        id: address.to_string(),
-        address,
-        addresses: vec![address],
-        mac,
-        names: names.unwrap_or_default(),
-        endpoints: Vec::new(),
-        other_ports: Vec::new(),
-        improbable: BTreeMap::new(),
     }
 }
 

@@ -103,19 +103,16 @@ async fn audit(
     let ports = ports(&scan, &catalogue, &inside)?;
     guard::check(&targets.set, ports.tcp.len().max(ports.udp.len()), public)?;
     let mut run = Run {
-        id: run_id,
-        started_at: started.to_string(),
-        finished_at: String::new(),
-        status: Status::Complete,
-        scope: Scope {
-            targets: targets.described.clone(),
-            excluded: targets.excluded.clone(),
-            ports: ScopePorts { tcp: ports.tcp.to_string(), udp: ports.udp.to_string() },
-        },
-        vantages: Vec::new(),
-        sweep: None,
         gaps: targets.gaps.into_iter().chain(missing).collect(),
-        host_reports: Vec::new(),
+        ..Run::begun(
+            run_id,
+            started.to_string(),
+            Scope {
+                targets: targets.described.clone(),
+                excluded: targets.excluded.clone(),
+                ports: ScopePorts { tcp: ports.tcp.to_string(), udp: ports.udp.to_string() },
+            },
+        )
     };
     sink.stream(&Record::Run(Box::new(run.clone())));
     let orders = Orders {

@@ -121,21 +121,15 @@ pub async fn serve() -> Result<Exit, RunError> {
     let started = identity::now();
     let place = Place { name: Some(job.vantage.clone()), kind: VantageKind::Ssh, stand: Stand::Here };
     let orders = job.orders()?;
-    let run = Run {
-        id: identity::run_id(started),
-        started_at: started.to_string(),
-        finished_at: String::new(),
-        status: Status::Complete,
-        scope: Scope {
+    let run = Run::begun(
+        identity::run_id(started),
+        started.to_string(),
+        Scope {
             targets: job.targets.clone(),
             excluded: Vec::new(),
             ports: ScopePorts { tcp: job.tcp.clone(), udp: job.udp.clone() },
         },
-        vantages: Vec::new(),
-        sweep: None,
-        gaps: Vec::new(),
-        host_reports: Vec::new(),
-    };
+    );
     // Nobody is asked over ssh from here.
     let remote = RemoteSettings {
         ssh_config: None,

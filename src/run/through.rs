@@ -227,16 +227,7 @@ fn entry(endpoint: Endpoint, looks: &[Seen], standpoint: &Standpoint) -> Endpoin
 
 fn add(seen: &mut Seen, via: IpAddr, entries: Vec<EndpointEntry>) {
     let at = seen.hosts.iter().position(|host| host.addresses.contains(&via)).unwrap_or_else(|| {
-        seen.hosts.push(Host {
-            id: via.to_string(),
-            address: via,
-            addresses: vec![via],
-            mac: None,
-            names: Vec::new(),
-            endpoints: Vec::new(),
-            other_ports: Vec::new(),
-            improbable: std::collections::BTreeMap::new(),
-        });
+        seen.hosts.push(Host::at(via));
         seen.hosts.len() - 1
     });
     seen.hosts[at].endpoints.extend(entries);

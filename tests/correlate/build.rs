@@ -143,14 +143,9 @@ impl ScanHost {
             self.endpoints.iter().map(|text| entry(self.address, text, vantage)).collect();
         endpoints.sort_by_key(|entry| (entry.address, entry.transport, entry.port));
         Host {
-            id: self.address.to_string(),
-            address: self.address,
-            addresses: vec![self.address],
-            mac: None,
-            names: Vec::new(),
             endpoints,
             other_ports: self.others.iter().map(|text| group(self.address, text)).collect(),
-            improbable: BTreeMap::new(),
+            ..Host::at(self.address)
         }
     }
 }
