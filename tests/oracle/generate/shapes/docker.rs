@@ -8,17 +8,8 @@ use crate::generate::draw::Draw;
 pub fn docker20(draw: &Draw, published: &[Published]) -> String {
     let (mut nat, mut accept, mut hairpin) = (String::new(), String::new(), String::new());
     for p in published {
-        let on = p.on.map_or(String::new(), |address| format!("-d {address}/32 "));
-        let _ = writeln!(
-            nat,
-            "-A DOCKER {on}! -i br0 -p {0} -m {0} --dport {1} -j DNAT --to-destination {2}:{3}",
-            p.protocol, p.port, p.container, p.inner
-        );
-        let _ = writeln!(
-            accept,
-            "-A DOCKER -d {2}/32 ! -i br0 -o br0 -p {0} -m {0} --dport {1} -j ACCEPT",
-            p.protocol, p.inner, p.container
-        );
+        nat += &p.translation(p.on);
+        accept += &p.acceptance("DOCKER");
         let _ = writeln!(
             hairpin,
             "-A POSTROUTING -s {2}/32 -d {2}/32 -p {0} -m {0} --dport {1} -j MASQUERADE",
@@ -84,17 +75,8 @@ pub fn docker28(draw: &Draw, published: &[Published]) -> String {
                 p.protocol, p.port
             );
         }
-        let on = p.on.map_or(String::new(), |address| format!("-d {address}/32 "));
-        let _ = writeln!(
-            nat,
-            "-A DOCKER {on}! -i br0 -p {0} -m {0} --dport {1} -j DNAT --to-destination {2}:{3}",
-            p.protocol, p.port, p.container, p.inner
-        );
-        let _ = writeln!(
-            accept,
-            "-A DOCKER -d {2}/32 ! -i br0 -o br0 -p {0} -m {0} --dport {1} -j ACCEPT",
-            p.protocol, p.inner, p.container
-        );
+        nat += &p.translation(p.on);
+        accept += &p.acceptance("DOCKER");
     }
     let user = if draw.chance(40) { "-A DOCKER-USER -i eth1 -j DROP\n" } else { "" };
     format!(

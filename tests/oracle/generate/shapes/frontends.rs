@@ -33,16 +33,8 @@ pub fn ufw(draw: &Draw, ports: &[u16], published: &[Published]) -> String {
         nat += "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o br0 -j MASQUERADE\n";
         docker += "-A FORWARD -o br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n";
         for p in published {
-            let _ = writeln!(
-                nat,
-                "-A DOCKER ! -i br0 -p {0} -m {0} --dport {1} -j DNAT --to-destination {2}:{3}",
-                p.protocol, p.port, p.container, p.inner
-            );
-            let _ = writeln!(
-                docker,
-                "-A FORWARD -d {2}/32 ! -i br0 -o br0 -p {0} -m {0} --dport {1} -j ACCEPT",
-                p.protocol, p.inner, p.container
-            );
+            nat += &p.translation(None);
+            docker += &p.acceptance("FORWARD");
         }
         nat += "COMMIT\n";
     }

@@ -20,6 +20,23 @@ pub struct Published {
     pub inner: u16,
 }
 
+impl Published {
+    /// The rule that Docker writes into its chain of the table nat, for packets to `on` alone or to any address.
+    fn translation(&self, on: Option<&str>) -> String {
+        let on = on.map_or(String::new(), |address| format!("-d {address}/32 "));
+        let Self { port, protocol, container, inner, .. } = self;
+        format!(
+            "-A DOCKER {on}! -i br0 -p {protocol} -m {protocol} --dport {port} -j DNAT --to-destination {container}:{inner}\n"
+        )
+    }
+
+    /// The rule that lets what was translated pass.
+    fn acceptance(&self, chain: &str) -> String {
+        let Self { protocol, container, inner, .. } = self;
+        format!("-A {chain} -d {container}/32 ! -i br0 -o br0 -p {protocol} -m {protocol} --dport {inner} -j ACCEPT\n")
+    }
+}
+
 /// One or two of them, in the tools that they are written for.
 pub fn shape(draw: &Draw, rules: &mut Rules, ports: &[u16]) {
     let published: Vec<Published> = draw
