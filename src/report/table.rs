@@ -298,8 +298,12 @@ fn write_summary(report: &Report, own: &[&str], style: TableStyle, to: &mut impl
     style.write_wrapped("", &text, to)?;
     if let Some(sweep) = &report.run.sweep {
         let mut text = format!(
-            "{} probes, {} answers, {} rounds, {:.0} probes/s by {}",
-            sweep.probes_sent, sweep.replies, sweep.rounds, sweep.packets_per_second, sweep.engine
+            "{} probes, {} answers, {}, {:.0} probes/s by {}",
+            sweep.probes_sent,
+            sweep.replies,
+            if sweep.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", sweep.rounds) },
+            sweep.packets_per_second,
+            sweep.engine
         );
         if let Some(recall) = sweep.recall {
             text.push_str(&format!(

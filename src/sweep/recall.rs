@@ -139,7 +139,7 @@ impl Canaries {
     }
 
     /// Wilson's upper bound of the loss (Journal of the American Statistical Association 22, 1927).
-    fn most(self) -> f64 {
+    pub fn most(self) -> f64 {
         if self.asked == 0 {
             return 1.0;
         }
@@ -210,7 +210,7 @@ fn poisson_quantile(mean: f64) -> f64 {
 }
 
 /// The q that makes the found numbers likeliest: solves Zippin's equation q/p − k·q^k/(1 − q^k) = Σ(i−1)·nᵢ / Σnᵢ.
-fn fitted_loss(found_per_round: &[u64]) -> f64 {
+pub fn fitted_loss(found_per_round: &[u64]) -> f64 {
     let rounds = found_per_round.len() as f64;
     let total: f64 = found_per_round.iter().map(|found| *found as f64).sum();
     let weighted: f64 = found_per_round.iter().enumerate().map(|(index, found)| index as f64 * *found as f64).sum();

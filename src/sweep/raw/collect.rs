@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::messages::{Done, Event, STOP};
 use super::parts::Parts;
 use crate::model::report::{Gap, Sweep};
-use crate::model::{Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::model::{Endpoint, Observation, PortState, ProbeSpace, Reason, Transport};
 use crate::net::pressure::Pressure;
 use crate::sweep::tally::Tally;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
@@ -20,8 +20,7 @@ use crate::sweep::{Progress, SweepEvent, SweepResult};
 /// What came so far.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// By endpoint.
-    found: BTreeMap<String, Observation>,
+    found: BTreeMap<Endpoint, Observation>,
     pub parts: Parts,
     progress: Progress,
     /// It has said something of the sweep.
@@ -107,9 +106,10 @@ impl Collected {
                 // It reads hostile packets: what it says of others than were asked is not taken.
                 let open = seen.observation().filter(|open| space.contains(&open.endpoint))?;
                 self.began = true;
-                self.found.insert(open.endpoint.to_string(), open.clone());
-                // Nobody listens any more: the run ends.
-                let _ = events.blocking_send(SweepEvent::Found(open));
+                if self.found.insert(open.endpoint, open.clone()).is_none() {
+                    // Nobody listens any more: the run ends.
+                    let _ = events.blocking_send(SweepEvent::Found(open));
+                }
                 None
             }
             Event::Progress { round, done, total, sent, open } => {

@@ -137,8 +137,10 @@ impl Canaries {
         if self.is_first_round() {
             // Each can be asked once in this round. Half of them are kept, so that there are some when no new ones come: what
             // is lost while nothing answers is lost to them, too.
-            self.next = position + FIRST_INTERVAL.max(2 * position / self.seen.max(1));
-            return self.fresh.pop_front();
+            let place = self.fresh.pop_front();
+            let interval = if place.is_some() { 2 * position / self.seen.max(1) } else { 0 };
+            self.next = position + FIRST_INTERVAL.max(interval);
+            return place;
         }
         let place = self.queue.pop();
         self.next = self.due();
@@ -175,9 +177,15 @@ impl Canaries {
         }
     }
 
-    /// One that was sent did not leave after all, if it was one: nothing is lost, and nothing comes.
-    pub fn unsent(&mut self, place: Place, ask: u8) {
-        if let Some((_, note)) = self.pending.remove(&(place, ask)) {
+    /// How many hosts those that wait are of.
+    pub fn hosts(&self) -> usize {
+        self.queue.iter().map(|place| place.host).collect::<HashSet<_>>().len()
+    }
+
+    /// One that was sent did not leave after all: nothing is lost, and nothing comes. Whether it was one.
+    pub fn unsent(&mut self, place: Place, ask: u8) -> bool {
+        let was = self.pending.remove(&(place, ask));
+        if let Some((_, note)) = was {
             if let Some(note) = note {
                 self.notes[note].answered = true;
             }
@@ -186,6 +194,7 @@ impl Canaries {
                 count.asked = count.asked.saturating_sub(1);
             }
         }
+        was.is_some()
     }
 
     /// An answer to what has answered before: when it was sent, if it was one of these.

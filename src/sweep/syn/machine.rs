@@ -58,8 +58,6 @@ pub struct Machine<'s> {
     pub(super) recall: Option<Recall>,
     /// Rounds that asked silent hosts, too.
     pub(super) silent_asked: Vec<u32>,
-    /// Living hosts that are expected among the silent ones, where these are too many to be asked again.
-    pub(super) silent_missing: f64,
     /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
     pub(super) full_rounds: usize,
     pub(super) narrow: bool,
@@ -165,7 +163,6 @@ impl<'s> Machine<'s> {
             found_open: vec![0],
             recall: None,
             silent_asked: vec![0],
-            silent_missing: 0.0,
             full_rounds: 0,
             narrow: false,
             complete: false,
@@ -208,8 +205,11 @@ impl<'s> Machine<'s> {
         self.totals.sent = self.totals.sent.saturating_sub(1);
         let place = self.space.place_of(&Endpoint::tcp(probe.syn.destination, probe.syn.port));
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
-        if let (Some(place), Some(ask)) = (place, ask) {
-            self.canaries.unsent(place, ask as u8);
+        if let (Some(place), Some(ask)) = (place, ask)
+            && !self.canaries.unsent(place, ask as u8)
+            && ask == self.round as usize
+        {
+            self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
         self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
     }

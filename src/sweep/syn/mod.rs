@@ -8,7 +8,7 @@
 //! A round ([`rounds`]) asks from a port of its own: a second SYN from the same port would meet the half-open state that
 //! the first one left. Its order is walked by [`transmit`], in passes that ask each host once, which is what the rate to
 //! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss ([`sample`]), and
-//! [`suspects`] are the hosts that lose more than others; [`receive`] says what an answer
+//! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of; [`receive`] says what an answer
 //! means; [`outcome`] sums up.
 
 mod answered;
@@ -23,6 +23,7 @@ mod receive;
 mod rounds;
 mod sample;
 mod sent;
+mod silent;
 mod speed;
 mod suspects;
 mod timing;

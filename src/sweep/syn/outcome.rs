@@ -25,7 +25,7 @@ impl Machine<'_> {
             // What was not asked at all is in no estimate.
             None
         } else {
-            self.judged()
+            self.judged().map(|recall| self.of_all_hosts(recall))
         };
         let gaps = self.gaps(interrupted);
         let stats = self.stats(now);
@@ -173,11 +173,11 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
-        if self.silent_missing >= recall::ENOUGH {
+        let unheard = self.unheard().expected;
+        if unheard >= recall::ENOUGH && !interrupted {
             gaps.push(Gap {
-                what: format!("about {:.1} living hosts are expected among the silent ones", self.silent_missing),
-                cause: "answers were lost in the first round, and the silent hosts are too many to be asked again"
-                    .to_owned(),
+                what: format!("about {unheard:.1} living hosts are expected among the silent ones"),
+                cause: format!("answers were lost, and silent hosts were asked in {} rounds", self.silent_asked.len()),
                 settled_by: "another run, a lower --rate, or fewer addresses at a time".to_owned(),
                 incomplete: true,
             });

@@ -10,10 +10,6 @@ use crate::model::report::Recall;
 use crate::model::{Endpoint, Place, ProbeSpace};
 use crate::sweep::recall;
 
-/// Silent hosts are asked again while their endpoints are no more than these.
-const RECHECK_SILENT: u64 = 1 << 20;
-/// Fewer canaries tell nothing of a loss.
-const LEAST_CANARIES: u32 = 20;
 /// Canaries of a host whose way is known to lose.
 const CANARIES_OF_SUSPECTS: usize = 16;
 /// Without a second round there is no way to know what the first one lost.
@@ -24,7 +20,10 @@ enum Wanted {
     Nothing,
     /// Hosts that are known to have lost something: the others are done.
     Suspects,
-    Everybody,
+    /// All that were heard of, and the silent ones, too, or not.
+    Everybody {
+        silent: bool,
+    },
 }
 
 impl Machine<'_> {
@@ -78,7 +77,7 @@ impl Machine<'_> {
             _ if next >= self.max_rounds() => Vec::new(),
             Wanted::Nothing => Vec::new(),
             Wanted::Suspects => self.suspects(),
-            Wanted::Everybody => self.hosts_to_ask(),
+            Wanted::Everybody { silent } => self.hosts_to_ask(silent),
         };
         if hosts.is_empty() {
             self.phase = Phase::Done;
@@ -94,15 +93,16 @@ impl Machine<'_> {
             Some(wanted) => recall.lower >= wanted,
             None => recall.expected_missing < recall::ENOUGH,
         };
+        let silent = self.wants_silent();
         // Once the others were left out they stay so: their rounds would not be comparable.
         let everybody = !self.narrow
             && (self.round + 1 < LEAST_ROUNDS
                 || self.totals.round_drops > 0
                 || heard_late()
-                || self.wants_silent()
+                || silent
                 || self.judged_together().is_some_and(|recall| !suffices(&recall)));
         if everybody {
-            return Wanted::Everybody;
+            return Wanted::Everybody { silent };
         }
         if self.recall.as_ref().is_none_or(suffices) {
             return Wanted::Nothing;
@@ -111,47 +111,9 @@ impl Machine<'_> {
         Wanted::Suspects
     }
 
-    /// Whether silent hosts are worth asking again: there are few enough, and some of them are expected to live.
-    fn wants_silent(&mut self) -> bool {
-        // A series of the rounds that asked silent hosts: what others lost says nothing about these.
-        let mut heard = vec![0_u64; self.silent_asked.len()];
-        for host in self.hosts.values().filter(|host| host.alive) {
-            let at = self.silent_asked.partition_point(|round| *round <= host.heard_in);
-            heard[at.saturating_sub(1)] += 1;
-        }
-        let silent = self.space.addresses().saturating_sub(heard.iter().sum::<u64>() + self.neighbours.absent());
-        let is_too_much = self.space.addresses() > RECHECK_SILENT
-            || self.share_of(silent.saturating_mul(self.ports)) > RECHECK_SILENT;
-        if silent == 0 || is_too_much {
-            if is_too_much && self.round == 0 {
-                self.silent_missing = self.expected_silent();
-            }
-            return false;
-        }
-        let count = |round: &u32| self.canaries.counts().get(*round as usize).copied().unwrap_or_default();
-        let canaries: Vec<recall::Canaries> = self.silent_asked.iter().map(count).collect();
-        let evidence =
-            recall::Evidence { found: &heard, found_open: &heard, canaries: &canaries, unanswered: Some(silent) };
-        self.round == 0 || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
-    }
-
-    /// Living hosts that one round is expected to have missed: by the loss that the canaries had, and by how many answers
-    /// each host gave that was heard (Horvitz and Thompson, Journal of the American Statistical Association 47, 1952).
-    fn expected_silent(&self) -> f64 {
-        let Some(count) = self.canaries.counts().last().filter(|count| count.asked >= LEAST_CANARIES) else {
-            return 0.0;
-        };
-        let loss = f64::from(count.asked - count.answered.min(count.asked)) / f64::from(count.asked);
-        let missed = |host: &HostRecord| {
-            let all = loss.powi(i32::try_from(host.answered.max(1)).unwrap_or(i32::MAX));
-            all / (1.0 - all).max(0.01)
-        };
-        self.hosts.values().filter(|host| host.alive).map(missed).sum()
-    }
-
-    /// Numbers of living hosts, and of silent ones where that is worth it.
-    fn hosts_to_ask(&mut self) -> Vec<u64> {
-        if self.wants_silent() {
+    /// Numbers of living hosts, and of silent ones where they are to be asked, too.
+    fn hosts_to_ask(&mut self, silent: bool) -> Vec<u64> {
+        if silent {
             self.silent_asked.push(self.round + 1);
             return (0..self.space.addresses()).filter(|host| !self.neighbours.is_absent(*host)).collect();
         }
@@ -184,11 +146,11 @@ impl Machine<'_> {
             })
             .filter_map(|endpoint| self.space.place_of(&endpoint))
             .collect();
-        self.canary_hosts = of_hosts.len();
         // The order of a hash table is no order to rely on.
         of_hosts.sort_unstable();
         of_suspects.sort_unstable();
         self.canaries.begin_round(of_hosts, of_suspects, probes);
+        self.canary_hosts = self.canaries.hosts();
         self.ask_controls_again();
         self.neighbours.begin_wave();
         let narrowed = self.space.among(hosts);
@@ -196,7 +158,7 @@ impl Machine<'_> {
     }
 
     /// How many of so many endpoints of some hosts are this shard's.
-    fn share_of(&self, endpoints: u64) -> u64 {
+    pub(super) fn share_of(&self, endpoints: u64) -> u64 {
         let all = u128::from(self.space.addresses()) * u128::from(self.ports);
         // No more than all of them.
         (u128::from(endpoints) * u128::from(self.space.len()) / all.max(1)) as u64
