@@ -38,6 +38,13 @@ Exit codes of scan, audit and correlate:
   3  findings at or above --fail-on
   4  incomplete: no such finding, but something could not be looked at";
 
+const EXPLAIN_EXIT_CODES: &str = "\
+Exit codes:
+  0  the packet was followed; `path` is unknown only where `unknown` says what it depends on
+  1  failed
+  2  wrong usage, or a report that cannot be read
+  4  incomplete: rules on the packet's way were not read, `gaps` says which and what would settle it";
+
 const TEST_EXIT_CODES: &str = "\
 Exit codes:
   0  the port is open and was asked; `service` says what answered
@@ -57,6 +64,7 @@ pub enum Command {
     /// The verdicts of audit, offline: a saved scan joined with host reports
     Correlate(CorrelateArgs),
     /// What a host's own firewall does with a packet, rule by rule, from a saved host report
+    #[command(after_help = EXPLAIN_EXIT_CODES)]
     Explain(ExplainArgs),
     /// The probe definitions
     #[command(subcommand)]

@@ -16,8 +16,7 @@
 //! - [`hops`], [`stacks`], [`layers`], [`exhausted`]: what answers farther away, with another TCP, before the rules, or not
 //!   at all for want of room.
 //! - [`verdict`]: of what is [`open`], bound to [`loopback`], or [`unanswered`]; [`judging`], [`remarks`]: the verdict and its
-//!   reasons; [`stakes`]: what a break-in would be worth; [`staleness`] of host reports; [`gaps`] that are left,
-//!   [`unread_rules`] among them.
+//!   reasons; [`stakes`]: what a break-in would be worth; [`staleness`] of host reports; [`gaps`] that are left.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
 //! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
@@ -52,7 +51,6 @@ pub mod takes;
 pub mod through;
 pub mod triage;
 pub mod unanswered;
-pub mod unread_rules;
 pub mod usual;
 pub mod vantages;
 pub mod verdict;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::Transport;
-use crate::model::path::Unread;
+use crate::model::unread::Unread;
 
 /// All rules of one namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
