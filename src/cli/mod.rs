@@ -1,6 +1,6 @@
 //! Raw arguments become resolved settings; exit codes; where results go.
 //!
-//! [`args`] is what clap parses, [`settings`] what the run works with: the first is about spelling, the second about
+//! [`args`] is what clap parses ([`values`]: how single values are read), [`settings`] what the run works with: the first is about spelling, the second about
 //! meaning ([`usage`]: where they make none). Nothing below this module reads an argument or an environment variable.
 
 pub mod args;
@@ -9,6 +9,7 @@ pub mod exit;
 pub mod output;
 pub mod settings;
 pub mod usage;
+pub mod values;
 pub mod vantage;
 
 pub use args::{Args, Command};

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{
-    AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
-};
+use super::args::{AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs};
 use super::usage::UsageError;
+use super::values::host_report_source;
 use super::{Destination, EngineChoice, OutputSpec, TransmitChoice, VantageChoice};
 use crate::host::remote::{RemoteSettings, SshDestination};
 use crate::model::host_report::Source;
@@ -69,6 +68,7 @@ pub struct AuditSettings {
 pub struct CorrelateSettings {
     pub scan: PathBuf,
     pub host_reports: Vec<HostReportSource>,
+    pub probes_dir: Option<PathBuf>,
     pub result: ResultSettings,
 }
 
@@ -164,7 +164,7 @@ impl ScanSettings {
                 (false, true) => ProbeUse::Fragile,
                 (false, false) => ProbeUse::Safe,
             },
-            probes_dir: sweep.probes_dir,
+            probes_dir: sweep.definitions.directory,
             allow_public: sweep.allow_public,
             plan: sweep.plan,
             result: ResultSettings::from_args(result)?,
@@ -196,7 +196,8 @@ impl CorrelateSettings {
         if args.scan.as_os_str() == "-" && host_reports.iter().any(HostReportSource::is_stdin) {
             return Err(UsageError::TwiceFromStdin { options: "--scan and --host-report".to_owned() });
         }
-        Ok(Self { scan: args.scan, host_reports, result: ResultSettings::from_args(args.result)? })
+        let result = ResultSettings::from_args(args.result)?;
+        Ok(Self { scan: args.scan, host_reports, probes_dir: args.definitions.directory, result })
     }
 }
 
