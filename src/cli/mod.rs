@@ -1,11 +1,13 @@
 //! Raw arguments become resolved settings; exit codes; where results go.
 //!
-//! [`args`] is what clap parses ([`values`]: how single values are read), [`settings`] what the run works with: the first is about spelling, the second about
-//! meaning ([`usage`]: where they make none). Nothing below this module reads an argument or an environment variable.
+//! [`args`] is what clap parses ([`values`]: how single values are read), [`settings`] what the run works with
+//! ([`host_reports`]: where those come from): the first is about spelling, the second about meaning ([`usage`]: where they
+//! make none). Nothing below this module reads an argument or an environment variable.
 
 pub mod args;
 pub mod engine;
 pub mod exit;
+pub mod host_reports;
 pub mod output;
 mod parse;
 pub mod settings;

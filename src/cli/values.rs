@@ -38,28 +38,9 @@ pub fn number<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, String
         .ok_or_else(|| format!("`{text}` is no whole number above 0; hint: leave the option out for what is usual"))
 }
 
-/// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.
-pub fn host_report_source(text: &str) -> (Option<IpAddr>, &str) {
-    match text.split_once('=') {
-        Some((address, file)) => match address.parse() {
-            Ok(address) => (Some(address), file),
-            Err(_) => (None, text),
-        },
-        None => (None, text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_in_front_of_a_host_report_is_split_off() {
-        let address = Some("198.18.0.7".parse().unwrap());
-        assert_eq!(host_report_source("198.18.0.7=web.txt"), (address, "web.txt"));
-        assert_eq!(host_report_source("web=7.txt"), (None, "web=7.txt"));
-        assert_eq!(host_report_source("2001:db8::7=-").0, Some("2001:db8::7".parse().unwrap()));
-    }
 
     #[test]
     fn probes_test_takes_an_endpoint_without_transport() {

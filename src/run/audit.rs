@@ -14,7 +14,7 @@ use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
 use super::through;
 use super::vantages::Vantages;
-use crate::cli::settings::HostReportSource;
+use crate::cli::host_reports::HostReportSource;
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
 use crate::correlate::{self, Context, InsideView};
 use crate::firewall::HostPath;
