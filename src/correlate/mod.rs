@@ -5,7 +5,7 @@
 //!
 //! - [`merge`](mod@merge): which views are of one machine; listings beside the machine's own word.
 //! - [`join`]: which machine is at which scanned address.
-//! - [`machine`]: the views of one machine put together.
+//! - [`machine`]: the views of one machine put together; `blindness`: what they cannot show.
 //! - [`takes`]: what a socket takes.
 //! - [`lookup`], [`scope`]: what the sweep says about an endpoint.
 //! - [`hosts`]: the addresses of one machine become one host.
@@ -22,6 +22,7 @@
 //! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
 
 pub mod address;
+mod blindness;
 pub mod by_rules;
 pub mod correlation;
 pub mod everything;
