@@ -198,6 +198,28 @@ fn a_loss_has_silent_hosts_of_a_large_sweep_asked_again() {
     }
 }
 
+/// What a host that bans scanners did not say is not told as filtered.
+#[test]
+fn what_a_banning_host_has_is_unknown() {
+    let mut scenario = scenario::named("some-asked-once");
+    scenario.path.loss = 0.0;
+    let run = run(&scenario, 2);
+    let missing: BTreeSet<Endpoint> = run.truth.difference(&checks::found(&run)).copied().collect();
+    let of_heard = missing.iter().filter(|endpoint| run.result.living.contains(&endpoint.address));
+    assert!(of_heard.clone().count() > 5, "{missing:?}");
+    for endpoint in of_heard {
+        let group = run.result.groups.iter().find(|group| {
+            group.address == endpoint.address && group.ports.parse::<PortRanges>().unwrap().contains(endpoint.port)
+        });
+        let told = group.map(|group| (group.state, group.reason));
+        assert_eq!(told, Some((PortState::Unknown, Reason::FellSilent)), "{endpoint}");
+    }
+    // Those that were heard before they banned.
+    let guarded = 8 + run.result.living.len() - 40;
+    let gap = run.result.gaps.iter().find(|gap| gap.what.starts_with(&format!("{guarded} hosts (")));
+    assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
+}
+
 #[test]
 fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     let run = run(&scenario::named("on-link-absent"), 1);

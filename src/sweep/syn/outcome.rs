@@ -49,6 +49,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
+            let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }
@@ -194,6 +195,7 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        gaps.extend(self.gap_of_fallen());
         gaps.extend(self.gaps_of_neighbours());
         let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
         let unsent = [
