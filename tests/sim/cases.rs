@@ -254,6 +254,22 @@ fn neighbours_whose_answers_were_lost_are_found_or_declared() {
     }
 }
 
+/// A link that does not carry looks like one that nobody is on.
+#[test]
+fn a_link_that_carries_nothing_is_asked_twice_and_that_is_said() {
+    let mut scenario = scenario::named("on-link");
+    // Past all questions of the first pass.
+    scenario.path.steps = vec![Step { at_ms: 0, loss: 1.0 }, Step { at_ms: 2200, loss: 0.0 }];
+    let late = run(&scenario, 1);
+    assert_eq!(checks::found(&late), late.truth);
+    assert!(late.result.gaps.is_empty(), "{:?}", late.result.gaps);
+    scenario.path.steps.pop();
+    let never = run(&scenario, 1);
+    let gap = never.result.gaps.iter().find(|gap| gap.what.starts_with("nobody answered for any of"));
+    assert!(gap.is_some(), "{:?}", never.result.gaps);
+    assert!(never.seconds < 8.0, "{} s", never.seconds);
+}
+
 /// An absent neighbour is one that was asked for.
 #[test]
 fn questions_that_could_not_be_sent_are_asked_later_or_declared() {

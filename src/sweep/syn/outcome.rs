@@ -237,7 +237,14 @@ impl Machine<'_> {
             settled_by: "the network device up and a firewall that lets them pass, and another run".to_owned(),
             incomplete: true,
         });
-        unheard.into_iter().chain(unasked)
+        let nobody = self.neighbours.nobody().filter(|_| unasked.is_none()).map(|addresses| Gap {
+            what: format!("nobody answered for any of {addresses} addresses on the link"),
+            cause: "they are all unused, or the link does not carry: a cable, a VLAN, a port that a switch has blocked"
+                .to_owned(),
+            settled_by: "another machine of that network that answers (`ip neigh`), and another run".to_owned(),
+            incomplete: false,
+        });
+        unheard.into_iter().chain(unasked).chain(nobody)
     }
 }
 
