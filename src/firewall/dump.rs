@@ -6,7 +6,7 @@ use super::ipset::{self, Catalogue};
 use super::ruleset::{Backend, Chain, Expression, Family, Match, Pattern, Rule, Ruleset, Statement, Table};
 use super::{iptables, nft};
 use crate::model::network::{FirewallDump, IptablesBackend};
-use crate::model::path::{Lack, Unread};
+use crate::model::unread::{Lack, Unread};
 
 impl Ruleset {
     /// All that a namespace's dumps hold. What cannot be read is in [`Ruleset::unread`], with the reason.

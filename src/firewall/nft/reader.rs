@@ -11,7 +11,7 @@ use super::{render, sets};
 use crate::firewall::ruleset::{
     Backend, BaseChain, Chain, ChainKind, ElementData, Family, Hook, Policy, Rule, Ruleset, Set, Table, Verdict,
 };
-use crate::model::path::{Lack, Unread};
+use crate::model::unread::{Lack, Unread};
 
 /// A listing while its objects are read.
 pub(super) struct Listing<'a> {
