@@ -14,8 +14,8 @@ use postern::model::report::{
 };
 use postern::model::service::ProbeEvidence;
 use postern::model::{
-    Access, Evidence, HostReport, NetworkState, PathModel, PortState, Reason, Report, Service, ServiceFacts, Severity,
-    Transport, Triage,
+    Access, Endpoint, Evidence, HostReport, NetworkState, PathModel, PortState, Reason, Report, Service, ServiceFacts,
+    Severity, Transport, Triage,
 };
 use serde::Deserialize;
 
@@ -224,12 +224,8 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
         details: BTreeMap::new(),
         evidence: vec![ProbeEvidence { request: "GET /guarded".to_owned(), status: "200".to_owned(), detail: None }],
     });
+    let endpoint = Endpoint::new(address, from_name(transport), port.parse().unwrap());
     EndpointEntry {
-        address,
-        transport: from_name(transport),
-        port: port.parse().unwrap(),
-        state: from_name(words.at(1)),
-        reason: from_name(words.at(2)),
         evidence: Evidence {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
@@ -238,14 +234,8 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],
-        via: None,
-        views: Vec::new(),
         service,
-        listener: None,
-        verdict: None,
-        also: Vec::new(),
-        intent: None,
-        path: Vec::new(),
+        ..EndpointEntry::at(endpoint, from_name(words.at(1)), from_name(words.at(2)))
     }
 }
 
@@ -293,15 +283,11 @@ pub fn listener(text: &str) -> Listener {
     let socket: std::net::SocketAddr = words.at(1).parse().unwrap();
     let key = |name| words.key(name).map(str::to_owned);
     Listener {
-        transport: from_name(words.at(0)),
-        address: socket.ip(),
-        port: socket.port(),
         v6only: words.key("v6only").map(|text| text.parse().unwrap()),
         device: key("device"),
         namespace: key("ns").unwrap_or_else(|| host_report::HOST_NAMESPACE.to_owned()),
         pid: words.key("pid").map(|text| text.parse().unwrap()),
         process: key("process"),
-        exe: None,
         user: key("user"),
         unit: key("unit"),
         container: key("container"),
@@ -311,7 +297,7 @@ pub fn listener(text: &str) -> Listener {
             length: length.parse().unwrap(),
             backlog: backlog.parse().unwrap(),
         }),
-        starts: None,
+        ..Listener::at(from_name(words.at(0)), socket.ip(), socket.port())
     }
 }
 
