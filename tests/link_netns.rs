@@ -65,7 +65,7 @@ impl Lab {
             let index = index_of("eth0");
             let sockets = LinkSockets::open(&[kind], None, lanes).unwrap();
             let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
-            Outlet::lanes(outlet, index, lanes).unwrap().0
+            Outlet::lanes(outlet.unwrap(), index, lanes).unwrap().0
         });
         made.unwrap()
     }

@@ -128,12 +128,14 @@ fn sweep<T: Send>(
     let exits = Exits {
         outlets: vec![Outlet::Packets],
         exits: vec![Exit { outlet: 0, source, router: None }],
-        reaches: vec![Reach { first: target, last: target, exit: Some(0), on_link: false }],
+        reaches: vec![Reach { first: target, last: target, exit: Some(0), hop: Hop::Routed }],
     };
     let job = Job {
         space: SpaceJob::default(),
         exits,
         descriptors: Vec::new(),
+        names: Vec::new(),
+        closed: Vec::new(),
         lanes: 1,
         source_ports: source_ports.clone(),
         own: vec![source],
