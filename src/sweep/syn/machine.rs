@@ -73,6 +73,10 @@ pub(super) enum Phase {
     Resolving {
         until: Instant,
     },
+    /// Nothing answered in the round before: the wave that is prepared begins at this time.
+    Pausing {
+        until: Instant,
+    },
     /// A wave is under way.
     Asking,
     /// The wave is over; hosts that are still being resolved may make another one.

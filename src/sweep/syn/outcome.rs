@@ -49,6 +49,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
+            let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }
@@ -194,6 +195,7 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
+        gaps.extend(self.gap_of_fallen());
         gaps.extend(self.gaps_of_neighbours());
         let example = |not_asked: &NotAsked| not_asked.example.map_or(String::new(), |one| format!(" ({one})"));
         let unsent = [
@@ -237,7 +239,14 @@ impl Machine<'_> {
             settled_by: "the network device up and a firewall that lets them pass, and another run".to_owned(),
             incomplete: true,
         });
-        unheard.into_iter().chain(unasked)
+        let nobody = self.neighbours.nobody().filter(|_| unasked.is_none()).map(|addresses| Gap {
+            what: format!("nobody answered for any of {addresses} addresses on the link"),
+            cause: "they are all unused, or the link does not carry: a cable, a VLAN, a port that a switch has blocked"
+                .to_owned(),
+            settled_by: "another machine of that network that answers (`ip neigh`), and another run".to_owned(),
+            incomplete: false,
+        });
+        unheard.into_iter().chain(unasked).chain(nobody)
     }
 }
 

@@ -42,6 +42,14 @@ impl Machine<'_> {
                     }
                     return self.wait(now, until.min(now + RESOLVING_LOOK), batch);
                 }
+                Phase::Pausing { until } => {
+                    if now < until {
+                        return self.wait(now, until, batch);
+                    }
+                    self.totals.round_began = Some(now);
+                    self.wave.began = Some(now);
+                    self.phase = Phase::Asking;
+                }
                 Phase::Asking => match self.fill(now, batch) {
                     Filled::Full => return Next::Send,
                     Filled::Paced(wait) => return self.wait(now, now + wait.max(SHORTEST_WAIT), batch),
