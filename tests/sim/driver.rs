@@ -29,6 +29,8 @@ struct MemoryLink {
     arrived: VecDeque<Vec<u8>>,
     sent: Vec<Load>,
     drops: Drops,
+    /// How often answers are to be fetched before there is room again.
+    full: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ enum Fault {
     Device,
     /// Every answer of a port above 100 finds no room.
     NoRoom,
+    /// The way out is full after each load.
+    Full,
 }
 
 impl Link for MemoryLink {
@@ -45,11 +49,17 @@ impl Link for MemoryLink {
         Load { outlet, ..Load::default() }
     }
 
+    fn has_room(&mut self) -> bool {
+        self.full == 0
+    }
+
     fn send(&mut self, mut load: Load) {
+        assert!(self.full == 0, "nobody fetches answers while a load waits for room");
+        self.full = if self.fault == Fault::Full { 3 } else { 0 };
         for number in 0..load.frames.len() {
             match self.fault {
                 Fault::Device => load.failed.push(Failure { probe: load.probes[number], why: Unsent::Device }),
-                Fault::None | Fault::NoRoom => self.answer(load.frames.frame(number)),
+                Fault::None | Fault::NoRoom | Fault::Full => self.answer(load.frames.frame(number)),
             }
         }
         self.sent.push(load);
@@ -59,7 +69,12 @@ impl Link for MemoryLink {
         self.sent.drain(..).for_each(|load| load.failed.iter().for_each(&mut *failed));
     }
 
+    fn is_idle(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) {
+        self.full = self.full.saturating_sub(1);
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         for bytes in self.arrived.drain(..) {
             sink(&Packet { protocol: 0x0800, interface: 1, sender: [0; 6], at, bytes: &bytes });
@@ -80,7 +95,7 @@ impl Link for MemoryLink {
 impl MemoryLink {
     fn new(open: &[u16], fault: Fault) -> Self {
         let open = open.iter().copied().collect();
-        Self { open, fault, arrived: VecDeque::new(), sent: Vec::new(), drops: Drops::default() }
+        Self { open, fault, arrived: VecDeque::new(), sent: Vec::new(), drops: Drops::default(), full: 0 }
     }
 
     /// SYN-ACK or reset (RFC 9293 section 3.10.7), with checksums that nobody looks at.
@@ -113,12 +128,14 @@ fn sweep<T: Send>(
     let exits = Exits {
         outlets: vec![Outlet::Packets],
         exits: vec![Exit { outlet: 0, source, router: None }],
-        reaches: vec![Reach { first: target, last: target, exit: Some(0), on_link: false }],
+        reaches: vec![Reach { first: target, last: target, exit: Some(0), hop: Hop::Routed }],
     };
     let job = Job {
         space: SpaceJob::default(),
         exits,
         descriptors: Vec::new(),
+        names: Vec::new(),
+        closed: Vec::new(),
         lanes: 1,
         source_ports: source_ports.clone(),
         own: vec![source],
@@ -207,6 +224,13 @@ fn frames_that_do_not_leave_are_no_silence_of_the_target() {
     assert_eq!((told, result.open().count()), (vec![], 0));
     assert!(result.gaps.iter().any(|gap| gap.incomplete), "{:?}", result.gaps);
     assert!(result.groups.iter().all(|group| group.state == PortState::Unknown), "{:?}", result.groups);
+}
+
+#[test]
+fn answers_are_fetched_while_the_way_out_is_full() {
+    let (result, _) = sweep(MemoryLink::new(&[22, 150], Fault::Full), None, told);
+    let result = result.unwrap();
+    assert_eq!((result.open().count(), group(&result, Reason::Refused), result.gaps.len()), (2, 198, 0));
 }
 
 #[test]

@@ -119,10 +119,23 @@ pub(super) struct Totals {
     pub(super) drops: u64,
     /// Answers of hosts that there was no room for.
     pub(super) unlisted: u64,
-    pub(super) unroutable: u64,
-    pub(super) forbidden: u64,
-    pub(super) no_device: u64,
+    pub(super) unroutable: NotAsked,
+    pub(super) forbidden: NotAsked,
+    pub(super) no_device: NotAsked,
+}
+
+/// Endpoints that were not asked, and the first of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NotAsked {
+    pub(super) count: u64,
     pub(super) example: Option<Endpoint>,
+}
+
+impl NotAsked {
+    pub(super) fn note(&mut self, endpoint: Endpoint) {
+        self.count += 1;
+        self.example.get_or_insert(endpoint);
+    }
 }
 
 /// How long the first wave waits for neighbours at most.
@@ -200,14 +213,15 @@ impl<'s> Machine<'s> {
 
     /// A probe that was not sent, and never will be.
     pub fn on_unsent(&mut self, probe: &Probe, why: Unsent) {
-        let count = match why {
+        let endpoint = Endpoint::tcp(probe.syn.destination, probe.syn.port);
+        let not_asked = match why {
             Unsent::NoRoute => &mut self.totals.unroutable,
             Unsent::Forbidden => &mut self.totals.forbidden,
             Unsent::Device => &mut self.totals.no_device,
         };
-        *count += 1;
+        not_asked.note(endpoint);
         self.totals.sent = self.totals.sent.saturating_sub(1);
-        let place = self.space.place_of(&Endpoint::tcp(probe.syn.destination, probe.syn.port));
+        let place = self.space.place_of(&endpoint);
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
         if let (Some(place), Some(ask)) = (place, ask)
             && !self.canaries.unsent(place, ask as u8)
@@ -215,7 +229,6 @@ impl<'s> Machine<'s> {
         {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
-        self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
     }
 
     /// A question that was not sent: its host has not been asked.
