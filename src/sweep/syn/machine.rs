@@ -124,16 +124,18 @@ pub(super) struct Totals {
     pub(super) no_device: NotAsked,
 }
 
-/// Endpoints that were not asked, and the first of them.
+/// Probes that did not leave.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NotAsked {
-    pub(super) count: u64,
+    /// The first round's: endpoints that were not asked.
+    pub(super) endpoints: u64,
+    pub(super) repeated: u64,
     pub(super) example: Option<Endpoint>,
 }
 
 impl NotAsked {
-    pub(super) fn note(&mut self, endpoint: Endpoint) {
-        self.count += 1;
+    pub(super) fn note(&mut self, endpoint: Endpoint, is_repeated: bool) {
+        *(if is_repeated { &mut self.repeated } else { &mut self.endpoints }) += 1;
         self.example.get_or_insert(endpoint);
     }
 }
@@ -219,16 +221,16 @@ impl<'s> Machine<'s> {
             Unsent::Forbidden => &mut self.totals.forbidden,
             Unsent::Device => &mut self.totals.no_device,
         };
-        not_asked.note(endpoint);
         self.totals.sent = self.totals.sent.saturating_sub(1);
         let place = self.space.place_of(&endpoint);
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
-        if let (Some(place), Some(ask)) = (place, ask)
-            && !self.canaries.unsent(place, ask as u8)
-            && ask == self.round as usize
-        {
+        let is_canary = place
+            .zip(ask)
+            .is_some_and(|(place, ask)| self.canaries.unsent(place, u8::try_from(ask).unwrap_or(u8::MAX)));
+        if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
+        not_asked.note(endpoint, is_canary || place.is_none() || ask != Some(0));
     }
 
     /// A question that was not sent: its host has not been asked.
