@@ -64,6 +64,8 @@ const WANTED: usize = 256;
 /// The first round's are one among this many positions.
 const FIRST_INTERVAL: u64 = 256;
 const FRESH: usize = 256;
+/// Between two of them while a rate is being tried, at most.
+const HASTE: Duration = Duration::from_millis(20);
 
 impl Canaries {
     pub fn new(dice: Dice) -> Self {
@@ -151,6 +153,15 @@ impl Canaries {
     /// Whether it is time for a canary once a walk is at `position`.
     pub const fn is_due(&self, position: u64) -> bool {
         position >= self.next
+    }
+
+    /// A rate is being tried at `position`, and more canaries tell sooner what it does: at a low rate those of the first
+    /// round are far between.
+    pub fn hasten(&mut self, position: u64, now: Instant) {
+        let has_waited = self.order.back().is_none_or(|(sent, ..)| now.saturating_duration_since(*sent) >= HASTE);
+        if has_waited && self.is_first_round() {
+            self.next = self.next.min(position);
+        }
     }
 
     /// The next canary, at `position`.

@@ -128,6 +128,9 @@ impl Machine<'_> {
         if self.wave.position < self.wave.len {
             self.wave.sent.note(self.wave.position, now);
         }
+        if self.speed.is_trying() {
+            self.canaries.hasten(self.wave.position, now);
+        }
         for _ in 0..EXAMINE {
             if batch.probes.len() >= limit {
                 return Filled::Full;
@@ -186,12 +189,17 @@ impl Machine<'_> {
     fn way(&mut self, place: Place, endpoint: Endpoint) -> Option<(u16, NextHop)> {
         let Some(way) = self.settings.ways.to(endpoint.address) else {
             if self.round == 0 {
-                self.totals.unroutable += 1;
-                self.totals.example.get_or_insert(endpoint);
+                self.totals.unroutable.note(endpoint, false);
             }
             return None;
         };
         match way.hop {
+            Hop::Closed => {
+                if self.round == 0 {
+                    self.totals.no_device.note(endpoint, false);
+                }
+                None
+            }
             Hop::Routed => Some((way.source, NextHop::Routed)),
             Hop::OnLink => self.neighbours.mac(place.host).map(|mac| (way.source, NextHop::Neighbour(mac))),
         }
