@@ -292,48 +292,17 @@ fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::Tool;
 
     fn listener(v6only: Option<bool>, process: Option<&str>) -> Listener {
         Listener {
-            transport: Transport::Tcp,
-            address: "::".parse().unwrap(),
-            port: 80,
             v6only,
-            device: None,
-            namespace: HOST_NAMESPACE.to_owned(),
-            pid: None,
             process: process.map(str::to_owned),
-            exe: None,
-            user: None,
-            unit: None,
-            container: None,
-            socket_activated: false,
-            likely_client: false,
-            accept_queue: None,
-            starts: None,
+            ..Listener::at(Transport::Tcp, "::".parse().unwrap(), 80)
         }
     }
 
     fn view(source: Source, listeners: Vec<Listener>) -> InsideView {
-        let before = HostReport {
-            schema: crate::model::host_report::SCHEMA.to_owned(),
-            tool: Tool::this(),
-            id: "a".to_owned(),
-            hostname: None,
-            collected_at: None,
-            source,
-            privileges: crate::model::host_report::Privileges::default(),
-            addresses: Vec::new(),
-            namespaces: Vec::new(),
-            listeners,
-            owners: Vec::new(),
-            raw_sockets: Vec::new(),
-            containers: Vec::new(),
-            published: Vec::new(),
-            os: None,
-            gaps: Vec::new(),
-        };
+        let before = HostReport { listeners, ..HostReport::of("a", source) };
         InsideView { before, after: None, address: None }
     }
 

@@ -59,6 +59,20 @@ pub enum Family {
     Netdev,
 }
 
+impl Family {
+    /// As nft writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Netdev => "netdev",
+        }
+    }
+}
+
 /// A chain: a base chain when it is hooked into the packet path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {

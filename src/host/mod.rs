@@ -45,5 +45,4 @@ pub use collect::collect;
 pub use collect_settings::{CollectSettings, NamespaceScope};
 pub use container_door::{DoorError, container_doors};
 pub use network::network_here;
-pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};
