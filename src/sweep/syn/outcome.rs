@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::hosts::HostRecord;
-use super::machine::{Machine, NotAsked};
+use super::machine::Machine;
 use super::receive::TOLD;
 use crate::model::report::{Gap, PortGroup, Recall, Sweep};
 use crate::model::{Observation, Place, PortRanges, PortState, Reason, Transport};
@@ -197,24 +197,7 @@ impl Machine<'_> {
         }
         gaps.extend(self.gap_of_fallen());
         gaps.extend(self.gaps_of_neighbours());
-        let example = |not_asked: &NotAsked| not_asked.example.map_or(String::new(), |one| format!(" ({one})"));
-        let unsent = [
-            (
-                self.totals.unroutable,
-                "this machine has no route there, or the router does not say where it is",
-                "a route, or a vantage that has one",
-            ),
-            (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
-            (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
-        ];
-        gaps.extend(unsent.into_iter().filter(|(not_asked, ..)| not_asked.count > 0).map(
-            |(not_asked, cause, settled_by)| Gap {
-                what: format!("{} endpoints were not asked{}", not_asked.count, example(&not_asked)),
-                cause: cause.to_owned(),
-                settled_by: settled_by.to_owned(),
-                incomplete: true,
-            },
-        ));
+        gaps.extend(self.totals.not_asked.gaps());
         gaps
     }
 }
