@@ -85,7 +85,7 @@ fn sweep(
     let sender = Sender::start(lanes).map_err(failed("a thread"))?;
     give_up_calls()?;
     let mut driver = Driver::new(stream, RawLink { receiver, sender }, &job);
-    driver.find_routers(&job.known);
+    driver.find_routers();
     let machine = Machine::new(space.as_ref(), settings(&job), Instant::now());
     Ok(driver.run(machine).map(|mut result| {
         result.stats.transmit = transmit;

@@ -13,6 +13,7 @@ use super::child::tell;
 use super::dress::Dress;
 use super::link::{Asked, Link, Load};
 use super::messages::{Event, Job, STOP, Seen};
+use super::routers::{Change, Routers};
 use super::translated::Translated;
 use crate::net::link::Packet;
 use crate::sweep::SweepResult;
@@ -25,6 +26,7 @@ pub struct Driver<'a, L> {
     stream: &'a UnixStream,
     link: L,
     dress: Dress,
+    routers: Routers,
     translated: Translated,
     /// One for each outlet, filled from a batch.
     loads: Vec<Option<Load>>,
@@ -50,32 +52,44 @@ enum Heard {
 impl<'a, L: Link> Driver<'a, L> {
     pub fn new(stream: &'a UnixStream, link: L, job: &Job) -> Self {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
+        let routers = Routers::new(&job.exits, &job.known, Instant::now());
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self { stream, link, dress, translated: Translated::default(), loads, dropped: 0, macs: BTreeMap::new() }
+        Self {
+            stream,
+            link,
+            dress,
+            routers,
+            translated: Translated::default(),
+            loads,
+            dropped: 0,
+            macs: BTreeMap::new(),
+        }
     }
 
-    /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
-    pub fn find_routers(&mut self, known: &[(u32, IpAddr, [u8; 6])]) {
-        for _ in 0..ROUTER_TRIES {
-            let questions = self.dress.missing_routers();
-            if questions.is_empty() {
-                return;
+    /// Asks for the routers, each by each way to it, until all are known or had time to answer. One that stays silent is
+    /// taken as known to the kernel.
+    pub fn find_routers(&mut self) {
+        let until = Instant::now() + ROUTERS_WAIT;
+        while self.routers.any_missing() && Instant::now() < until {
+            self.ask_routers(Instant::now());
+            self.link.wait(Duration::from_millis(5));
+            let (routers, dress, now) = (&mut self.routers, &mut self.dress, Instant::now());
+            self.link.receive(&mut |packet| {
+                if let Some(Heard::Neighbour(answer)) = heard(packet) {
+                    hear_router(routers, dress, packet.interface, answer, now);
+                }
+            });
+            for (interface, address, mac) in self.routers.believe_kernel(now) {
+                self.dress.set_router(interface, address, mac);
             }
+        }
+    }
+
+    fn ask_routers(&mut self, now: Instant) {
+        let questions = self.routers.due(now);
+        if !questions.is_empty() {
             self.dress_questions(&questions);
             self.hand_over();
-            let until = Instant::now() + ROUTER_WAIT;
-            while !self.dress.missing_routers().is_empty() && Instant::now() < until {
-                self.link.wait(Duration::from_millis(5));
-                let dress = &mut self.dress;
-                self.link.receive(&mut |packet| {
-                    if let Some(Heard::Neighbour(answer)) = heard(packet) {
-                        dress.found_router(packet.interface, answer.address, answer.mac);
-                    }
-                });
-            }
-            for &(interface, address, mac) in known {
-                self.dress.found_router(interface, address, Mac(mac));
-            }
         }
     }
 
@@ -91,6 +105,7 @@ impl<'a, L: Link> Driver<'a, L> {
             if now.duration_since(looked) >= LOOK {
                 looked = now;
                 self.count_losses(&mut machine, now);
+                self.ask_routers(now);
                 match self.order() {
                     Order::GoOn => {}
                     Order::Stop => break true,
@@ -130,16 +145,25 @@ impl<'a, L: Link> Driver<'a, L> {
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
+        let (routers, dress) = (&mut self.routers, &mut self.dress);
         self.link.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
             let at = now.checked_sub(age).unwrap_or(now);
             match heard(packet) {
                 Some(Heard::Neighbour(answer)) => {
+                    if hear_router(routers, dress, packet.interface, answer, now) == Some(Change::Found) {
+                        machine.on_router_found();
+                    }
+                    // What is said on one link is nothing to the others.
+                    let exit = machine.source_to(answer.address);
+                    if exit.and_then(|exit| dress.interface(exit)) != Some(packet.interface) {
+                        return;
+                    }
                     if macs.len() < MOST_MACS {
                         macs.insert(answer.address, answer.mac);
                     }
-                    machine.on_resolved(answer.address, Some(answer.mac));
+                    machine.on_resolved(at, answer.address, Some(answer.mac));
                 }
                 Some(Heard::Reply(reply)) => {
                     if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
@@ -210,7 +234,7 @@ impl<'a, L: Link> Driver<'a, L> {
                     }
                 }
                 // Its router does not answer.
-                None => machine.on_unsent(probe, Unsent::NoRoute),
+                None => machine.on_unsent(probe, Unsent::NoRouter),
             }
         }
         self.hand_over();
@@ -241,6 +265,19 @@ impl<'a, L: Link> Driver<'a, L> {
 fn load_of<'l>(loads: &'l mut [Option<Load>], link: &mut impl Link, outlet: Option<usize>) -> Option<&'l mut Load> {
     let outlet = outlet?;
     Some(loads.get_mut(outlet)?.get_or_insert_with(|| link.load(outlet)))
+}
+
+/// Takes in who is a router's neighbour.
+fn hear_router(
+    routers: &mut Routers,
+    dress: &mut Dress,
+    interface: u32,
+    answer: NeighbourAnswer,
+    now: Instant,
+) -> Option<Change> {
+    let change = routers.heard(interface, answer.address, answer.mac, now)?;
+    dress.set_router(interface, answer.address, answer.mac);
+    Some(change)
 }
 
 /// What a packet is to a sweep.
@@ -274,5 +311,5 @@ const TELL: Duration = Duration::from_millis(100);
 const OLDEST: Duration = Duration::from_secs(10);
 /// Anybody on the link may claim addresses; no link has so many.
 const MOST_MACS: usize = 1 << 17;
-const ROUTER_TRIES: u32 = 3;
-const ROUTER_WAIT: Duration = Duration::from_millis(500);
+/// For routers at the start: three questions' time.
+const ROUTERS_WAIT: Duration = Duration::from_millis(1500);

@@ -3,7 +3,7 @@
 //! any privilege and with hardly a system call; it alone reads what the network sends to the raw sockets, and runs the
 //! machine of [`syn`](super::syn).
 //!
-//! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes become frames), [`messages`],
+//! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes become frames), [`routers`] (where those are), [`messages`],
 //! [`parts`] (results in pieces), [`translated`] (answers that own rules change). In the child: [`opened`] (the sockets in use), [`driver`], and behind
 //! [`link`] the transmitting threads, [`sender`].
 
@@ -19,6 +19,7 @@ pub mod opened;
 pub mod parts;
 pub mod prepare;
 pub mod process;
+pub mod routers;
 pub mod sender;
 pub mod translated;
 
