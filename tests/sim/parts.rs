@@ -129,7 +129,8 @@ fn what_is_said_of_others_is_not_taken() {
 /// What comes of what `child` says, and what was collected.
 fn collect(child: impl FnOnce(&UnixStream) + Send) -> (Result<Option<Done>, String>, Collected) {
     let (here, there) = UnixStream::pair().unwrap();
-    let (events, _unheard) = mpsc::channel(1);
+    // Nobody listens: there is no waiting for room.
+    let (events, _) = mpsc::channel(1);
     let mut collected = Collected::default();
     let end = std::thread::scope(|scope| {
         scope.spawn(move || child(&there));
@@ -146,18 +147,79 @@ fn a_result_larger_than_the_longest_line_comes_whole() {
     assert_same(&collected.parts.with(end.unwrap().unwrap()), &large());
 }
 
-#[test]
-fn without_the_last_part_what_was_found_before_is_left() {
+/// What is left of `large` when the other process ends after so many of its parts, of which `found` was told before.
+fn cut_off(large: &SweepResult, parts: usize) -> SweepResult {
     let (end, collected) = collect(|stream| {
-        tell(stream, &Event::Found(Box::new(Seen::from(&large().observations[5])))).unwrap();
-        for event in events_of(large()).take(3) {
+        for observation in &large.observations {
+            tell(stream, &Event::Found(Box::new(Seen::from(observation)))).unwrap();
+        }
+        for event in events_of(large.clone()).take(parts) {
             tell(stream, &event).unwrap();
         }
     });
     assert!(end.unwrap().is_none() && collected.began);
-    let result = collected.without_end("killed", &space());
-    assert_eq!(result.observations, [large().observations[5].clone()]);
-    assert!(result.gaps[0].incomplete && result.gaps[0].cause.contains("killed"), "{:?}", result.gaps);
+    collected.without_end("killed", false, &space())
+}
+
+/// Ports of a host by what is said of them.
+fn said_of(result: &SweepResult, host: u32) -> Vec<(PortState, Reason, usize)> {
+    let groups = result.groups.iter().filter(|group| group.address == address(host));
+    groups.map(|group| (group.state, group.reason, group.ports.parse::<PortRanges>().unwrap().len())).collect()
+}
+
+#[test]
+fn what_had_come_is_kept_wherever_the_result_ends() {
+    let mut large = large();
+    for observation in &mut large.observations {
+        observation.evidence.behind = Some(1);
+    }
+    for group in &mut large.groups {
+        group.ports = "23-79,1000-9999".to_owned();
+    }
+    let kinds: Vec<usize> = events_of(large.clone())
+        .map(|event| match event {
+            Event::Part(Part::Observations(_)) => 0,
+            Event::Part(Part::Groups(_)) => 1,
+            Event::Part(Part::Living(_)) => 2,
+            Event::Part(Part::Macs(_)) => 3,
+            Event::Part(Part::Improbable(_)) => 4,
+            _ => 5,
+        })
+        .collect();
+    let lost = (PortState::Unknown, Reason::LocalLimit);
+    let closed = (PortState::Closed, Reason::Refused);
+    for parts in 0..kinds.len() {
+        let result = cut_off(&large, parts);
+        let told = |kind| parts > kinds.iter().rposition(|of| *of == kind).unwrap();
+        assert_eq!(result.observations.len(), large.observations.len(), "{parts}");
+        assert!(!told(0) || result.observations == large.observations, "{parts}");
+        // Of 65,535 ports 9057 refused and 2 are open: the rest is not known.
+        if told(1) {
+            assert_eq!(said_of(&result, 0), [(closed.0, closed.1, 9057), (lost.0, lost.1, 65_535 - 9057 - 2)]);
+        }
+        if parts == 0 {
+            assert_eq!(said_of(&result, 0), [(lost.0, lost.1, 65_533)]);
+        }
+        assert_eq!(said_of(&result, 130), [(lost.0, lost.1, 65_533)], "nothing but open ports was told of this host");
+        assert_eq!(result.living, large.living);
+        assert!(!told(3) || result.macs == large.macs, "{parts}");
+        assert!(!told(4) || result.improbable == large.improbable, "{parts}");
+        let gap = &result.gaps[0];
+        assert!(gap.incomplete && gap.cause.contains("killed"), "{gap:?}");
+        for (kind, name) in [(1, "not open"), (3, "link-layer"), (4, "nobody uses")] {
+            // The last part of a kind does not say that it is the last one.
+            let may_miss = parts > 0 && kinds[parts - 1] <= kind;
+            assert_eq!(gap.what.contains(name), may_miss, "{gap:?} after {parts} parts");
+        }
+    }
+}
+
+#[test]
+fn a_host_whose_address_came_is_living_without_open_ports() {
+    let bare = SweepResult { observations: Vec::new(), groups: Vec::new(), ..large() };
+    let result = cut_off(&bare, 1);
+    assert!(!result.living.is_empty() && result.living.is_subset(&bare.living));
+    assert_eq!(said_of(&result, 0), [(PortState::Unknown, Reason::LocalLimit, 65_535)]);
 }
 
 #[test]

@@ -12,9 +12,8 @@ use tokio::sync::mpsc;
 use super::messages::{Done, Event, STOP};
 use super::parts::Parts;
 use crate::model::report::{Gap, Sweep};
-use crate::model::{Endpoint, Observation, PortState, ProbeSpace, Reason, Transport};
+use crate::model::{Endpoint, Observation, PortState, ProbeSpace, Reason};
 use crate::net::pressure::Pressure;
-use crate::sweep::tally::Tally;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
 
 /// What came so far.
@@ -64,6 +63,8 @@ impl Collected {
             }
             let length = match stream.read(&mut buffer) {
                 Ok(0) => return Ok(None),
+                // It ended without having read all that it was told.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Ok(length) => length,
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     continue;
@@ -136,30 +137,27 @@ impl Collected {
         }
     }
 
-    /// The sweeping process died: what it had found stays.
-    pub fn without_end(self, why: &str, space: &dyn ProbeSpace) -> SweepResult {
-        let mut tally = Tally::default();
-        for open in self.found.into_values() {
-            tally.record(open);
-        }
+    /// The sweeping process is gone, or is not listened to any more: what it had found and told stays.
+    pub fn without_end(self, why: &str, interrupted: bool, space: &dyn ProbeSpace) -> SweepResult {
+        let gap = Gap {
+            what: self.parts.missing(),
+            cause: format!("the sweeping process is gone: {why}"),
+            settled_by: "another run, or --engine connect".to_owned(),
+            incomplete: true,
+        };
         let stats = Sweep {
             engine: "syn".to_owned(),
             transmit: "unknown".to_owned(),
             probes_sent: self.progress.sent,
-            replies: tally.open.len() as u64,
+            replies: self.found.len() as u64,
             rounds: self.progress.round + 1,
             packets_per_second: 0.0,
             dropped_replies: 0,
             recall: None,
         };
-        let gap = Gap {
-            what: "the rest of the TCP sweep".to_owned(),
-            cause: format!("the sweeping process is gone: {why}"),
-            settled_by: "another run, or --engine connect".to_owned(),
-            incomplete: true,
-        };
-        let silence = (PortState::Unknown, Reason::LocalLimit);
-        SweepResult { gaps: vec![gap], ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }
+        let why = if interrupted { Reason::Interrupted } else { Reason::LocalLimit };
+        let result = self.parts.without_end(self.found, (PortState::Unknown, why), stats, space);
+        SweepResult { gaps: vec![gap], interrupted, ..result }
     }
 }
 

@@ -82,9 +82,7 @@ pub fn sweep(
     let fullest = collected.fullest;
     let mut result = match outcome {
         Ok(end) => collected.parts.with(end),
-        Err(why) if collected.began => {
-            SweepResult { interrupted: cancel.load(Ordering::Relaxed), ..collected.without_end(&why, space) }
-        }
+        Err(why) if collected.began => collected.without_end(&why, cancel.load(Ordering::Relaxed), space),
         Err(why) => return Err(RawError::Child(why)),
     };
     result.gaps.extend(pressure_gaps(before, fullest, Pressure::now()));

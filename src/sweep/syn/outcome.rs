@@ -10,6 +10,7 @@ use super::machine::Machine;
 use super::receive::TOLD;
 use crate::model::report::{Gap, PortGroup, Recall, Sweep};
 use crate::model::{Endpoint, Observation, Place, PortRanges, PortState, Reason, Transport};
+use crate::sweep::tally::sort_groups;
 use crate::sweep::{SweepResult, recall};
 
 /// Open ports of one host, and their share of all that were asked, from which on they are no services.
@@ -62,9 +63,7 @@ impl Machine<'_> {
         observations.sort_by_key(|observation| observation.endpoint);
         let floods = self.floods(&improbable);
         fold_floods(&floods, &mut observations, &mut groups);
-        groups.sort_by(|a, b| {
-            (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
-        });
+        sort_groups(&mut groups);
         SweepResult { observations, groups, living, macs: BTreeMap::new(), improbable, stats, gaps, interrupted }
     }
 
