@@ -11,8 +11,10 @@ use postern::model::{Endpoint, Evidence, Improbable, Observation, PortRanges, Po
 use postern::sweep::SweepResult;
 use postern::sweep::raw::child::{tell, tell_result};
 use postern::sweep::raw::collect::Collected;
+use postern::sweep::raw::kept::Kept;
+use postern::sweep::raw::loss::Loss;
 use postern::sweep::raw::messages::{Done, Event, Seen};
-use postern::sweep::raw::parts::{Part, Parts, events_of};
+use postern::sweep::raw::parts::{Part, events_of};
 use postern::targets::{Space, TargetSet};
 use tokio::sync::mpsc;
 
@@ -32,7 +34,7 @@ fn observation(number: u32, port: u16) -> Observation {
         endpoint: Endpoint::tcp(address(number), port),
         state: PortState::Open,
         reason: Reason::Accepted,
-        evidence: Evidence { ttl: Some(64), options: Some("mss 1460,sack".to_owned()), ..Evidence::default() },
+        evidence: Evidence { ttl: Some(64), options: Some("mss 1460,sack".into()), ..Evidence::default() },
     }
 }
 
@@ -93,21 +95,22 @@ fn a_large_result_goes_in_small_lines_and_is_the_same_again() {
     assert!(lines.iter().map(String::len).sum::<usize>() > 16 << 20);
     let longest = lines.iter().map(String::len).max().unwrap();
     assert!(longest < 2 << 20, "{longest}");
-    let (mut parts, mut ends) = (Parts::default(), Vec::new());
+    let (mut kept, mut ends) = (Kept::new(&space), Vec::new());
     for line in lines {
         match serde_json::from_str(&line).unwrap() {
-            Event::Part(part) => parts.take(part, &space),
+            Event::Part(part) => kept.take(part),
             Event::Done(done) => ends.push(*done),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(ends.len(), 1);
-    assert_same(&parts.with(ends.remove(0)), &large);
+    assert_same(&kept.with(ends.remove(0)), &large);
 }
 
 #[test]
 fn what_is_said_of_others_is_not_taken() {
-    let mut parts = Parts::default();
+    let space = space();
+    let mut kept = Kept::new(&space);
     for part in [
         Part::Observations(vec![Seen::from(&observation(4096, 22)), Seen::from(&observation(1, 22))]),
         Part::Groups(vec![group(4096), group(1)]),
@@ -115,9 +118,9 @@ fn what_is_said_of_others_is_not_taken() {
         Part::Macs(vec![(address(4096), String::new()), (address(1), String::new())]),
         Part::Improbable(vec![(address(4096), Improbable::default()), (address(1), Improbable::default())]),
     ] {
-        parts.take(part, &space());
+        kept.take(part);
     }
-    let result = parts.with(Done { stats: stats(), gaps: Vec::new(), interrupted: false });
+    let result = kept.with(Done { stats: stats(), gaps: Vec::new(), interrupted: false });
     let one = address(1);
     assert_eq!(result.observations, [observation(1, 22)]);
     assert_eq!(result.groups, [group(1)]);
@@ -127,14 +130,16 @@ fn what_is_said_of_others_is_not_taken() {
 }
 
 /// What comes of what `child` says, and what was collected.
-fn collect(child: impl FnOnce(&UnixStream) + Send) -> (Result<Option<Done>, String>, Collected) {
+fn collect<'s>(
+    mut collected: Collected<'s>,
+    child: impl FnOnce(&UnixStream) + Send,
+) -> (Result<Option<Done>, Loss>, Collected<'s>) {
     let (here, there) = UnixStream::pair().unwrap();
     // Nobody listens: there is no waiting for room.
     let (events, _) = mpsc::channel(1);
-    let mut collected = Collected::default();
     let end = std::thread::scope(|scope| {
         scope.spawn(move || child(&there));
-        let end = collected.until_the_end(&here, &space(), &events, &AtomicBool::new(false));
+        let end = collected.until_the_end(&here, &events, &AtomicBool::new(false));
         here.shutdown(std::net::Shutdown::Both).unwrap();
         end
     });
@@ -143,13 +148,15 @@ fn collect(child: impl FnOnce(&UnixStream) + Send) -> (Result<Option<Done>, Stri
 
 #[test]
 fn a_result_larger_than_the_longest_line_comes_whole() {
-    let (end, collected) = collect(|stream| tell_result(stream, large()).unwrap());
-    assert_same(&collected.parts.with(end.unwrap().unwrap()), &large());
+    let space = space();
+    let (end, collected) = collect(Collected::new(&space), |stream| tell_result(stream, large()).unwrap());
+    assert_same(&collected.kept.with(end.unwrap().unwrap()), &large());
 }
 
 /// What is left of `large` when the other process ends after so many of its parts, of which `found` was told before.
 fn cut_off(large: &SweepResult, parts: usize) -> SweepResult {
-    let (end, collected) = collect(|stream| {
+    let space = space();
+    let (end, collected) = collect(Collected::new(&space), |stream| {
         for observation in &large.observations {
             tell(stream, &Event::Found(Box::new(Seen::from(observation)))).unwrap();
         }
@@ -158,7 +165,7 @@ fn cut_off(large: &SweepResult, parts: usize) -> SweepResult {
         }
     });
     assert!(end.unwrap().is_none() && collected.began);
-    collected.without_end("killed", false, &space())
+    collected.without_end(&Loss::Ended("killed".to_owned()), false)
 }
 
 /// Ports of a host by what is said of them.
@@ -222,13 +229,75 @@ fn a_host_whose_address_came_is_living_without_open_ports() {
     assert_eq!(said_of(&result, 0), [(PortState::Unknown, Reason::LocalLimit, 65_535)]);
 }
 
+/// What comes of parts, with the end.
+fn whole(space: &Space, found: &[Observation], parts: impl IntoIterator<Item = Part>) -> SweepResult {
+    let mut kept = Kept::new(space);
+    found.iter().for_each(|found| drop(kept.take_found(Seen::from(found)).cloned()));
+    parts.into_iter().for_each(|part| kept.take(part));
+    kept.with(Done { stats: stats(), gaps: Vec::new(), interrupted: false })
+}
+
+#[test]
+fn the_same_said_again_and_again_is_there_once() {
+    let seen = |port| Seen::from(&observation(1, port));
+    let of = |ports: &str, offender: Option<u32>| {
+        let offender = offender.map(address);
+        PortGroup { ports: ports.to_owned(), offender, seen_from: vec!["x".repeat(999)], ..group(1) }
+    };
+    let result = whole(
+        &space(),
+        &[observation(1, 22)],
+        (0..50).flat_map(|number| {
+            [
+                Part::Observations(vec![seen(22), seen(22), seen(80), seen(443)]),
+                // Another one each time, so that no key is the same.
+                Part::Groups(vec![of("1-21,23-100", Some(number)), of("0,90-110,65535", Some(number))]),
+                Part::Groups(vec![of(&"7,".repeat(2000), Some(number)), of(&format!("{}9", "9,".repeat(900)), None)]),
+            ]
+        }),
+    );
+    assert_eq!(result.observations, [22, 80, 443].map(|port| observation(1, port)));
+    let groups: Vec<&str> = result.groups.iter().map(|group| group.ports.as_str()).collect();
+    assert_eq!(groups, ["1-21,23-100", "101-110,65535"]);
+    assert!(result.groups.iter().all(|group| group.seen_from.is_empty()));
+    // An address that was left does not come again.
+    let back = Part::Groups(vec![group(1), group(2), PortGroup { ports: "2-4".to_owned(), ..group(1) }]);
+    assert_eq!(whole(&space(), &[], [back]).groups, [group(1), group(2)]);
+}
+
+#[test]
+fn open_ports_that_were_folded_in_the_end_are_none_of_the_result() {
+    let told =
+        Observation { evidence: Evidence { behind: Some(1), ..observation(1, 80).evidence }, ..observation(1, 80) };
+    let found = [443, 80, 22].map(|port| observation(1, port));
+    let part = Part::Observations(vec![Seen::from(&told), Seen::from(&observation(1, 8080))]);
+    assert_eq!(whole(&space(), &found, [part]).observations, [told, observation(1, 8080)]);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_a_gap_and_the_rest_is_kept() {
+    let space = space();
+    let large = large();
+    let (end, collected) = collect(Collected::new(&space).with_room(100_000), |stream| {
+        // Until nobody reads it.
+        let found = large.observations.iter().map(|open| Event::Found(Box::new(Seen::from(open))));
+        assert!(!found.into_iter().all(|event| tell(stream, &event).is_ok()));
+    });
+    let loss = end.unwrap_err();
+    assert!(matches!(loss, Loss::Full), "{loss}");
+    let result = collected.without_end(&loss, false);
+    assert!((100..1000).contains(&result.observations.len()), "{}", result.observations.len());
+    assert!(result.gaps[0].incomplete && result.gaps[0].settled_by.contains("--shard"), "{:?}", result.gaps);
+}
+
 #[test]
 fn an_endless_line_is_not_read_to_its_end() {
-    let (end, _) = collect(|mut stream| {
+    let space = space();
+    let (end, _) = collect(Collected::new(&space), |mut stream| {
         // Until nobody reads it.
         while stream.write_all(&[b' '; 1 << 16]).is_ok() {
             std::thread::yield_now();
         }
     });
-    assert!(end.unwrap_err().contains("too much at once"));
+    assert!(matches!(end, Err(Loss::Line)), "{end:?}");
 }

@@ -1,7 +1,6 @@
 //! Takes in what the sweeping process tells, until the end or until it is gone.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
-use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,26 +8,48 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::kept::Kept;
+use super::loss::Loss;
 use super::messages::{Done, Event, STOP};
-use super::parts::Parts;
 use crate::model::report::{Gap, Sweep};
-use crate::model::{Endpoint, Observation, PortState, ProbeSpace, Reason};
+use crate::model::{PortState, ProbeSpace, Reason};
 use crate::net::pressure::Pressure;
 use crate::sweep::{Progress, SweepEvent, SweepResult};
 
 /// What came so far.
-#[derive(Debug, Default)]
-pub struct Collected {
-    found: BTreeMap<Endpoint, Observation>,
-    pub parts: Parts,
+#[derive(Debug)]
+pub struct Collected<'s> {
+    pub kept: Kept<'s>,
     progress: Progress,
     /// It has said something of the sweep.
     pub began: bool,
+    /// Bytes of all that was told to be kept.
+    said: u64,
+    most_said: u64,
     /// The pressure when this machine's connection tracking was fullest.
     pub fullest: Pressure,
 }
 
-impl Collected {
+impl<'s> Collected<'s> {
+    /// Nothing, of what is asked in `space`.
+    pub fn new(space: &'s dyn ProbeSpace) -> Self {
+        Self {
+            kept: Kept::new(space),
+            progress: Progress::default(),
+            began: false,
+            said: 0,
+            most_said: most_said(space),
+            fullest: Pressure::default(),
+        }
+    }
+
+    /// With room for so many bytes of text.
+    #[must_use]
+    pub fn with_room(mut self, bytes: u64) -> Self {
+        self.most_said = self.most_said.min(bytes);
+        self
+    }
+
     /// Until the result is there, or the other end is closed (`None`). What is found goes to `events`; `cancel` has the
     /// other end asked to stop.
     ///
@@ -37,13 +58,10 @@ impl Collected {
     pub fn until_the_end(
         &mut self,
         mut stream: &UnixStream,
-        space: &dyn ProbeSpace,
         events: &mpsc::Sender<SweepEvent>,
         cancel: &AtomicBool,
-    ) -> Result<Option<Done>, String> {
-        stream.set_read_timeout(Some(GLANCE)).map_err(|error| error.to_string())?;
-        let most = most_said(space);
-        let mut said = 0_u64;
+    ) -> Result<Option<Done>, Loss> {
+        stream.set_read_timeout(Some(GLANCE))?;
         let mut buffer = vec![0; 1 << 16];
         let mut line = Vec::new();
         let mut patience = Patience::default();
@@ -55,7 +73,7 @@ impl Collected {
                 let _ = stream.write_all(&[STOP]);
             }
             if patience.is_out(now) {
-                return Err(format!("it did not end within {} seconds", PATIENCE.as_secs()));
+                return Err(Loss::Late(PATIENCE.as_secs()));
             }
             if now.duration_since(looked) >= PRESSURE_LOOK {
                 looked = now;
@@ -69,26 +87,28 @@ impl Collected {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     continue;
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             };
             for piece in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
                 line.extend_from_slice(piece);
                 if line.len() > LONGEST_LINE {
-                    return Err("it says too much at once".to_owned());
+                    return Err(Loss::Line);
                 }
                 if line.last() != Some(&b'\n') {
                     continue;
                 }
-                let event = serde_json::from_slice(&line).map_err(|error| format!("it says nonsense: {error}"))?;
+                let event: Event = serde_json::from_slice(&line).map_err(Loss::Nonsense)?;
                 if matches!(event, Event::Part(_)) {
                     patience.renew(Instant::now());
-                    said += line.len() as u64;
-                    if said > most {
-                        return Err("it says too much".to_owned());
+                }
+                if matches!(event, Event::Part(_) | Event::Found(_)) {
+                    self.said += line.len() as u64;
+                    if self.said > self.most_said {
+                        return Err(Loss::Full);
                     }
                 }
                 line.clear();
-                if let Some(end) = self.take(event, space, events) {
+                if let Some(end) = self.take(event, events) {
                     return end.map(Some);
                 }
             }
@@ -96,20 +116,13 @@ impl Collected {
     }
 
     /// Takes an event in; the last one ends the sweep.
-    fn take(
-        &mut self,
-        event: Event,
-        space: &dyn ProbeSpace,
-        events: &mpsc::Sender<SweepEvent>,
-    ) -> Option<Result<Done, String>> {
+    fn take(&mut self, event: Event, events: &mpsc::Sender<SweepEvent>) -> Option<Result<Done, Loss>> {
         match event {
             Event::Found(seen) => {
-                // It reads hostile packets: what it says of others than were asked is not taken.
-                let open = seen.observation().filter(|open| space.contains(&open.endpoint))?;
                 self.began = true;
-                if self.found.insert(open.endpoint, open.clone()).is_none() {
+                if let Some(open) = self.kept.take_found(*seen) {
                     // Nobody listens any more: the run ends.
-                    let _ = events.blocking_send(SweepEvent::Found(open));
+                    let _ = events.blocking_send(SweepEvent::Found(open.clone()));
                 }
                 None
             }
@@ -122,11 +135,11 @@ impl Collected {
             }
             Event::Part(part) => {
                 self.began = true;
-                self.parts.take(part, space);
+                self.kept.take(part);
                 None
             }
             Event::Done(done) => Some(Ok(*done)),
-            Event::Failed { why } => Some(Err(why)),
+            Event::Failed { why } => Some(Err(Loss::Failed(why))),
         }
     }
 
@@ -138,25 +151,25 @@ impl Collected {
     }
 
     /// The sweeping process is gone, or is not listened to any more: what it had found and told stays.
-    pub fn without_end(self, why: &str, interrupted: bool, space: &dyn ProbeSpace) -> SweepResult {
+    pub fn without_end(self, loss: &Loss, interrupted: bool) -> SweepResult {
         let gap = Gap {
-            what: self.parts.missing(),
-            cause: format!("the sweeping process is gone: {why}"),
-            settled_by: "another run, or --engine connect".to_owned(),
+            what: self.kept.missing(),
+            cause: format!("the sweeping process: {loss}"),
+            settled_by: loss.settled_by().to_owned(),
             incomplete: true,
         };
         let stats = Sweep {
             engine: "syn".to_owned(),
             transmit: "unknown".to_owned(),
             probes_sent: self.progress.sent,
-            replies: self.found.len() as u64,
+            replies: self.kept.open() as u64,
             rounds: self.progress.round + 1,
             packets_per_second: 0.0,
             dropped_replies: 0,
             recall: None,
         };
         let why = if interrupted { Reason::Interrupted } else { Reason::LocalLimit };
-        let result = self.parts.without_end(self.found, (PortState::Unknown, why), stats, space);
+        let result = self.kept.without_end((PortState::Unknown, why), stats);
         SweepResult { gaps: vec![gap], interrupted, ..result }
     }
 }
@@ -186,11 +199,12 @@ impl Patience {
     }
 }
 
-/// Bytes that the parts of an honest result stay far below: without a limit, the same could be told for ever.
+/// Bytes that are told to be kept by an honest process, and that there is room for.
 fn most_said(space: &dyn ProbeSpace) -> u64 {
     let endpoints = space.addresses().saturating_mul(space.ports().len() as u64);
     let of_hosts = space.addresses().saturating_mul(PER_HOST);
-    endpoints.saturating_mul(PER_ENDPOINT).saturating_add(of_hosts).saturating_add(LONGEST_LINE as u64)
+    let honest = endpoints.saturating_mul(PER_ENDPOINT).saturating_add(of_hosts).saturating_add(LONGEST_LINE as u64);
+    honest.min(MOST_SAID)
 }
 
 const GLANCE: Duration = Duration::from_millis(50);
@@ -199,7 +213,10 @@ const PRESSURE_LOOK: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A part has less than 2 MiB.
 const LONGEST_LINE: usize = 1 << 24;
-/// An observation, or a group of one port, with all that may be said of it.
+/// An open endpoint is some 400 bytes of text, as it is found and in its part, and a hundred bytes that are kept: five
+/// millions of them. All else takes no more room than its text, addresses of hosts without open ports three times that.
+const MOST_SAID: u64 = 1 << 31;
+/// An observation, twice, or a group of one port, with all that may be said of it.
 const PER_ENDPOINT: u64 = 2048;
 /// Living, link-layer address, improbable ports.
 const PER_HOST: u64 = 2048;

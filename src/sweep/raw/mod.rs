@@ -4,7 +4,7 @@
 //! machine of [`syn`](super::syn).
 //!
 //! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`],
-//! [`parts`] (results in pieces), [`translated`] (answers that own rules change). In the child: [`driver`], and behind
+//! [`parts`] (results in pieces), [`kept`] (what came of them), [`loss`] (why there is no end), [`translated`] (answers that own rules change). In the child: [`driver`], and behind
 //! [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
@@ -12,7 +12,9 @@ pub mod collect;
 pub mod dress;
 pub mod driver;
 pub mod exits;
+pub mod kept;
 pub mod link;
+pub mod loss;
 pub mod messages;
 pub mod parts;
 pub mod prepare;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use super::collect::Collected;
+use super::loss::Loss;
 use super::messages::SpaceJob;
 use super::prepare::{Prepared, prepare};
 use crate::model::ProbeSpace;
@@ -53,7 +54,7 @@ pub enum RawError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("the sweeping process: {0}")]
-    Child(String),
+    Child(Loss),
 }
 
 /// Sweeps `space`, which `job` describes, from the calling thread's network namespace. Found endpoints go to `events` as
@@ -75,15 +76,15 @@ pub fn sweep(
     tracing::info!(source_ports = from.join(","), "raw sweep starts");
     let prepared = prepare(job, settings, ports.ports())?;
     let mut running = Running::start(&prepared)?;
-    let mut collected = Collected::default();
-    let outcome = collected.until_the_end(&running.stream, space, events, cancel);
+    let mut collected = Collected::new(space);
+    let outcome = collected.until_the_end(&running.stream, events, cancel);
     let outcome = outcome.and_then(|end| end.ok_or_else(|| running.death()));
     running.end();
     let fullest = collected.fullest;
     let mut result = match outcome {
-        Ok(end) => collected.parts.with(end),
-        Err(why) if collected.began => collected.without_end(&why, cancel.load(Ordering::Relaxed), space),
-        Err(why) => return Err(RawError::Child(why)),
+        Ok(end) => collected.kept.with(end),
+        Err(loss) if collected.began => collected.without_end(&loss, cancel.load(Ordering::Relaxed)),
+        Err(loss) => return Err(RawError::Child(loss)),
     };
     result.gaps.extend(pressure_gaps(before, fullest, Pressure::now()));
     Ok(result)
@@ -125,11 +126,11 @@ impl Running {
     }
 
     /// How it ended without having said so.
-    fn death(&mut self) -> String {
-        match self.child.wait() {
-            Ok(status) => format!("it ended before the sweep did ({status})"),
-            Err(error) => format!("it ended before the sweep did ({error})"),
-        }
+    fn death(&mut self) -> Loss {
+        Loss::Ended(match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        })
     }
 
     /// It has nothing more to say, or is not to.

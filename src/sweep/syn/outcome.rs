@@ -60,7 +60,7 @@ impl Machine<'_> {
                 observation.evidence.behind = host.behind(ttl);
             }
         }
-        observations.sort_by_key(|observation| observation.endpoint);
+        observations.sort_unstable_by_key(|observation| observation.endpoint);
         let floods = self.floods(&improbable);
         fold_floods(&floods, &mut observations, &mut groups);
         sort_groups(&mut groups);
