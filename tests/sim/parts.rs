@@ -1,10 +1,11 @@
 //! A result of the raw sweep on its way from one process to the other: in parts, of which what was not asked is not taken.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use postern::model::report::{PortGroup, Sweep};
 use postern::model::{Endpoint, Evidence, Improbable, Observation, PortRanges, PortState, Reason, Transport};
@@ -13,7 +14,7 @@ use postern::sweep::raw::child::{tell, tell_result};
 use postern::sweep::raw::collect::Collected;
 use postern::sweep::raw::kept::Kept;
 use postern::sweep::raw::loss::Loss;
-use postern::sweep::raw::messages::{Done, Event, Seen};
+use postern::sweep::raw::messages::{Done, Event, STOP, Seen};
 use postern::sweep::raw::parts::{Part, events_of};
 use postern::targets::{Space, TargetSet};
 use tokio::sync::mpsc;
@@ -131,6 +132,14 @@ fn what_is_said_of_others_is_not_taken() {
 
 /// What comes of what `child` says, and what was collected.
 fn collect<'s>(
+    collected: Collected<'s>,
+    child: impl FnOnce(&UnixStream) + Send,
+) -> (Result<Option<Done>, Loss>, Collected<'s>) {
+    collect_until(&AtomicBool::new(false), collected, child)
+}
+
+fn collect_until<'s>(
+    cancel: &AtomicBool,
     mut collected: Collected<'s>,
     child: impl FnOnce(&UnixStream) + Send,
 ) -> (Result<Option<Done>, Loss>, Collected<'s>) {
@@ -139,7 +148,7 @@ fn collect<'s>(
     let (events, _) = mpsc::channel(1);
     let end = std::thread::scope(|scope| {
         scope.spawn(move || child(&there));
-        let end = collected.until_the_end(&here, &events, &AtomicBool::new(false));
+        let end = collected.until_the_end(&here, &events, cancel);
         here.shutdown(std::net::Shutdown::Both).unwrap();
         end
     });
@@ -288,6 +297,43 @@ fn what_there_is_no_room_for_is_a_gap_and_the_rest_is_kept() {
     let result = collected.without_end(&loss, false);
     assert!((100..1000).contains(&result.observations.len()), "{}", result.observations.len());
     assert!(result.gaps[0].incomplete && result.gaps[0].settled_by.contains("--shard"), "{:?}", result.gaps);
+}
+
+/// A child that was asked to stop, and takes a while before the first part of what it has.
+fn slow(says_so: bool) -> (Result<Option<Done>, Loss>, bool) {
+    let space = space();
+    let collected = Collected::new(&space).with_patience(Duration::from_millis(300), Duration::from_secs(60));
+    let small = SweepResult { observations: vec![observation(1, 22)], groups: Vec::new(), ..large() };
+    let (end, collected) = collect_until(&AtomicBool::new(true), collected, |mut stream| {
+        let mut order = [0];
+        stream.read_exact(&mut order).unwrap();
+        assert_eq!(order, [STOP]);
+        tell(stream, &Event::Found(Box::new(Seen::from(&observation(1, 22))))).unwrap();
+        if says_so {
+            tell(stream, &Event::SummingUp).unwrap();
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        // Nobody may listen any more.
+        let _ = tell_result(stream, small.clone());
+    });
+    let is_kept = match &end {
+        Ok(_) => collected.kept.open() == 1,
+        Err(loss) => {
+            let result = collected.without_end(loss, true);
+            assert!(result.interrupted && said_of(&result, 1)[0].1 == Reason::Interrupted, "{:?}", result.groups);
+            assert!(result.gaps[0].settled_by.contains("not interrupted"), "{:?}", result.gaps);
+            result.observations == [observation(1, 22)]
+        }
+    };
+    (end, is_kept)
+}
+
+#[test]
+fn a_result_that_is_being_summed_up_is_not_cut_off() {
+    let (end, is_kept) = slow(true);
+    assert!(end.unwrap().is_some_and(|done| done.interrupted) && is_kept);
+    let (end, is_kept) = slow(false);
+    assert!(matches!(end, Err(Loss::Late(_))) && is_kept, "{end:?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub struct Collected<'s> {
     /// Bytes of all that was told to be kept.
     said: u64,
     most_said: u64,
+    patience: Patience,
     /// The pressure when this machine's connection tracking was fullest.
     pub fullest: Pressure,
 }
@@ -39,6 +40,7 @@ impl<'s> Collected<'s> {
             began: false,
             said: 0,
             most_said: most_said(space),
+            patience: Patience::new(PATIENCE, SUMMING),
             fullest: Pressure::default(),
         }
     }
@@ -47,6 +49,13 @@ impl<'s> Collected<'s> {
     #[must_use]
     pub fn with_room(mut self, bytes: u64) -> Self {
         self.most_said = self.most_said.min(bytes);
+        self
+    }
+
+    /// With so much patience once it was asked to stop: for the next part of a result, and while it sums up.
+    #[must_use]
+    pub fn with_patience(mut self, word: Duration, sum: Duration) -> Self {
+        self.patience = Patience::new(word, sum);
         self
     }
 
@@ -64,16 +73,15 @@ impl<'s> Collected<'s> {
         stream.set_read_timeout(Some(GLANCE))?;
         let mut buffer = vec![0; 1 << 16];
         let mut line = Vec::new();
-        let mut patience = Patience::default();
         let mut looked = Instant::now();
         loop {
             let now = Instant::now();
-            if cancel.load(Ordering::Relaxed) && patience.ask(now) {
+            if cancel.load(Ordering::Relaxed) && self.patience.ask(now) {
                 // One who is gone is noticed below.
                 let _ = stream.write_all(&[STOP]);
             }
-            if patience.is_out(now) {
-                return Err(Loss::Late(PATIENCE.as_secs()));
+            if self.patience.is_out(now) {
+                return Err(Loss::Late(self.patience.allowed().as_secs()));
             }
             if now.duration_since(looked) >= PRESSURE_LOOK {
                 looked = now;
@@ -98,8 +106,10 @@ impl<'s> Collected<'s> {
                     continue;
                 }
                 let event: Event = serde_json::from_slice(&line).map_err(Loss::Nonsense)?;
-                if matches!(event, Event::Part(_)) {
-                    patience.renew(Instant::now());
+                match event {
+                    Event::SummingUp => self.patience.summing_up(Instant::now()),
+                    Event::Part(_) => self.patience.part(Instant::now()),
+                    _ => {}
                 }
                 if matches!(event, Event::Part(_) | Event::Found(_)) {
                     self.said += line.len() as u64;
@@ -131,6 +141,10 @@ impl<'s> Collected<'s> {
                 self.progress = Progress { round, done, total, sent, open };
                 // A progress report that finds no room is not worth waiting for.
                 let _ = events.try_send(SweepEvent::Progress(self.progress));
+                None
+            }
+            Event::SummingUp => {
+                self.began = true;
                 None
             }
             Event::Part(part) => {
@@ -175,13 +189,22 @@ impl<'s> Collected<'s> {
 }
 
 /// How long the other end may take once it was asked to stop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Patience {
-    /// When it was asked, or a part of the result came since.
+    /// When it was asked, or said anything of the result since.
     last: Option<Instant>,
+    /// It has said that it sums up; no part came yet.
+    sums_up: Option<bool>,
+    /// For the next word, and for the first part of a result that is summed up.
+    word: Duration,
+    sum: Duration,
 }
 
 impl Patience {
+    const fn new(word: Duration, sum: Duration) -> Self {
+        Self { last: None, sums_up: None, word, sum }
+    }
+
     /// Whether it is to be asked now, for the first time.
     fn ask(&mut self, now: Instant) -> bool {
         let first = self.last.is_none();
@@ -190,12 +213,25 @@ impl Patience {
     }
 
     /// A part came: a large result is not cut off while it flows.
-    fn renew(&mut self, now: Instant) {
+    fn part(&mut self, now: Instant) {
+        self.sums_up = self.sums_up.map(|_| false);
         self.last = self.last.map(|_| now);
     }
 
+    /// It sums up, which may begin before it was asked. Said again, it is worth nothing.
+    fn summing_up(&mut self, now: Instant) {
+        if self.sums_up.is_none() {
+            self.sums_up = Some(true);
+            self.last = self.last.map(|_| now);
+        }
+    }
+
+    fn allowed(&self) -> Duration {
+        if self.sums_up == Some(true) { self.sum } else { self.word }
+    }
+
     fn is_out(&self, now: Instant) -> bool {
-        self.last.is_some_and(|last| now.duration_since(last) > PATIENCE)
+        self.last.is_some_and(|last| now.duration_since(last) > self.allowed())
     }
 }
 
@@ -211,6 +247,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 const PRESSURE_LOOK: Duration = Duration::from_millis(250);
 /// For the next thing that is left to say after it was asked to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For the first part of a result: ten million open endpoints take some ten seconds on a slow machine.
+const SUMMING: Duration = Duration::from_secs(120);
 /// A part has less than 2 MiB.
 const LONGEST_LINE: usize = 1 << 24;
 /// An open endpoint is some 400 bytes of text, as it is found and in its part, and a hundred bytes that are kept: five
@@ -225,17 +263,45 @@ const PER_HOST: u64 = 2048;
 mod tests {
     use super::*;
 
+    fn patience() -> Patience {
+        Patience::new(PATIENCE, SUMMING)
+    }
+
     #[test]
     fn patience_begins_anew_with_each_part_once_it_was_asked() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut patience = Patience::default();
-        patience.renew(at(0));
+        let mut patience = patience();
+        patience.part(at(0));
         assert!(!patience.is_out(at(60)), "it was not asked");
         assert!(patience.ask(at(60)));
         assert!(!patience.ask(at(61)), "asked once");
         assert!(!patience.is_out(at(70)) && patience.is_out(at(71)));
-        patience.renew(at(69));
+        patience.part(at(69));
         assert!(!patience.is_out(at(79)) && patience.is_out(at(80)));
+    }
+
+    #[test]
+    fn summing_up_may_take_longer_once() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        for (said, asked) in [(1, 10), (10, 2)] {
+            let mut patience = patience();
+            if said < asked {
+                patience.summing_up(at(said));
+                patience.ask(at(asked));
+            } else {
+                patience.ask(at(asked));
+                patience.summing_up(at(said));
+            }
+            patience.summing_up(at(11));
+            assert!(
+                !patience.is_out(at(130)) && patience.is_out(at(131)),
+                "from the tenth second on, not the eleventh"
+            );
+            patience.part(at(90));
+            patience.summing_up(at(91));
+            assert!(!patience.is_out(at(100)) && patience.is_out(at(101)));
+        }
     }
 }
