@@ -222,6 +222,7 @@ fn what_had_come_is_kept_wherever_the_result_ends() {
         assert!(!told(4) || result.improbable == large.improbable, "{parts}");
         let gap = &result.gaps[0];
         assert!(gap.incomplete && gap.cause.contains("killed"), "{gap:?}");
+        assert_eq!(gap.settled_by, "another run, or --engine connect");
         for (kind, name) in [(1, "not open"), (3, "link-layer"), (4, "nobody uses")] {
             // The last part of a kind does not say that it is the last one.
             let may_miss = parts > 0 && kinds[parts - 1] <= kind;

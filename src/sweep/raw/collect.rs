@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::kept::Kept;
-use super::loss::Loss;
+use super::loss::{Loss, UNINTERRUPTED};
 use super::messages::{Done, Event, STOP};
 use crate::model::report::{Gap, Sweep};
 use crate::model::{PortState, ProbeSpace, Reason};
@@ -166,10 +166,15 @@ impl<'s> Collected<'s> {
 
     /// The sweeping process is gone, or is not listened to any more: what it had found and told stays.
     pub fn without_end(self, loss: &Loss, interrupted: bool) -> SweepResult {
+        let settled_by = match loss {
+            Loss::Full => loss.settled_by().to_owned(),
+            _ if interrupted => UNINTERRUPTED.to_owned(),
+            _ => format!("{}, or --engine connect", loss.settled_by()),
+        };
         let gap = Gap {
             what: self.kept.missing(),
             cause: format!("the sweeping process: {loss}"),
-            settled_by: loss.settled_by().to_owned(),
+            settled_by,
             incomplete: true,
         };
         let stats = Sweep {

@@ -28,10 +28,11 @@ impl Loss {
     pub const fn settled_by(&self) -> &'static str {
         match self {
             Self::Full => "fewer addresses or ports at a time, or --shard",
-            Self::Late(_) => "another run that is not interrupted",
-            Self::Ended(_) | Self::Failed(_) | Self::Io(_) | Self::Line | Self::Nonsense(_) => {
-                "another run, or --engine connect"
-            }
+            Self::Late(_) => UNINTERRUPTED,
+            Self::Ended(_) | Self::Failed(_) | Self::Io(_) | Self::Line | Self::Nonsense(_) => "another run",
         }
     }
 }
+
+/// What settles whatever an interrupted run did not come to.
+pub const UNINTERRUPTED: &str = "another run that is not interrupted";

@@ -54,7 +54,18 @@ pub enum RawError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("the sweeping process: {0}")]
-    Child(Loss),
+    Child(#[source] Loss),
+}
+
+impl RawError {
+    /// What would make it possible.
+    pub fn settled_by(&self) -> &'static str {
+        match self {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => MAY_SEND_RAW,
+            Self::Io { .. } | Self::Netlink(_) => "another run",
+            Self::Child(loss) => loss.settled_by(),
+        }
+    }
 }
 
 /// Sweeps `space`, which `job` describes, from the calling thread's network namespace. Found endpoints go to `events` as
@@ -172,6 +183,9 @@ pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
 
 /// The command by which the program becomes the sweeping process.
 pub const COMMAND: &str = "sweeping";
+
+/// What gives the privilege that raw sockets take.
+pub const MAY_SEND_RAW: &str = "root, or `setcap cap_net_raw+ep` on the program";
 
 /// One for each round that there may be, and one beside.
 pub const SOURCE_PORTS: usize = 14;
