@@ -19,6 +19,10 @@ use postern::net::link::open::OutletKind;
 use postern::net::link::ring::{Receiver, packet_socket};
 use postern::net::link::{Frames, LinkSockets, Outlet};
 use postern::net::namespace::NetworkNamespace;
+use postern::sweep::raw::link::Asked;
+use postern::sweep::raw::sender::Sender;
+use postern::sweep::syn::{NextHop, Probe};
+use postern::wire::Syn;
 
 const PORT: u16 = 25_000;
 
@@ -61,7 +65,7 @@ impl Lab {
             let index = index_of("eth0");
             let sockets = LinkSockets::open(&[kind], None, lanes).unwrap();
             let [outlet] = <[_; 1]>::try_from(sockets.outlets).ok().unwrap();
-            Outlet::lanes(outlet, index, lanes).unwrap().0
+            Outlet::lanes(outlet.unwrap(), index, lanes).unwrap().0
         });
         made.unwrap()
     }
@@ -174,6 +178,39 @@ fn a_busy_queue_falls_back() {
     drop(first);
     // The kernel frees a queue some 30 ms after its holder has gone: asked for at once, it is had after all.
     assert_eq!(lab.link(OutletKind::Xdp, 1)[0].name(), "af_xdp");
+}
+
+/// Frames that a queueing discipline holds back: whoever hands more over is not held up, and told what did not leave.
+#[test]
+fn a_full_way_out_holds_nobody_up() {
+    const LOADS: usize = 60;
+    const EACH: usize = 100;
+    let Some(lab) = Lab::new("full") else { return };
+    let nsenter = format!("--net=/run/netns/{}", lab.names[0]);
+    let shape = "tc qdisc add dev eth0 root tbf rate 8bit burst 2000 limit 3000000";
+    let output = Command::new("nsenter").arg(nsenter).args(shape.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{shape}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut sender = Sender::start(vec![lab.link(OutletKind::Frames, 1)]).unwrap();
+    let syn = Syn { destination: [198, 18, 0, 2].into(), port: 80, source_port: PORT, sequence: 1 };
+    let began = Instant::now();
+    for _ in 0..LOADS {
+        let mut load = sender.load(0);
+        for number in 0..EACH as u16 {
+            load.frames.push(|slot| write(slot, number, true));
+            load.probes.push(Asked::Probe(Probe { syn, source: 0, to: NextHop::Routed }));
+        }
+        sender.send(load);
+    }
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(!sender.has_room() && !sender.is_idle());
+    let mut failed = 0;
+    while failed < EACH {
+        assert!(began.elapsed() < Duration::from_secs(10), "{failed} failed so far");
+        sender.collect(&mut |_| failed += 1);
+        // As a driver does.
+        sender.has_room();
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What finds no room in the ring is counted.

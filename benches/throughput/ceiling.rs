@@ -21,7 +21,7 @@ pub fn measure(kind: OutletKind) -> Result<f64, String> {
             64,
         );
         let sockets = LinkSockets::open(&[kind], None, 1).map_err(|error| error.to_string())?;
-        let outlet = sockets.outlets.into_iter().next().ok_or("no outlet")?;
+        let outlet = sockets.outlets.into_iter().next().ok_or("no outlet")?.map_err(|error| error.to_string())?;
         let (lanes, fallen_back) = Outlet::lanes(outlet, device.index, 1).map_err(|error| error.to_string())?;
         let mut outlet = lanes.into_iter().next().ok_or("no lane")?;
         if let Some(error) = fallen_back {

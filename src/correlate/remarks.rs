@@ -146,6 +146,7 @@ pub fn how(endpoint: Endpoint, seen: &Seen) -> String {
         },
         (PortState::Unreachable, reason) => format!("was unreachable ({reason})"),
         (PortState::Unknown, Reason::NotSwept) => "was not asked".to_owned(),
+        (PortState::Unknown, Reason::FellSilent) => "gave no answer (nothing of its host did any more)".to_owned(),
         (PortState::Unknown, reason) => format!("could not be looked at ({reason})"),
     }
 }

@@ -80,6 +80,8 @@ pub enum Reason {
     IcmpOther,
     /// Nothing came back within the time allowed, in any round.
     NoAnswer,
+    /// Nothing came back, and what had answered of this host did not do so again: it may not let this vantage ask any more.
+    FellSilent,
     /// ARP or neighbour discovery failed: nobody on the link has this address.
     HostAbsent,
     /// The local routing table has no way there (or forbids it).
@@ -111,7 +113,13 @@ impl Reason {
     pub const fn is_answer(self) -> bool {
         !matches!(
             self,
-            Self::NoAnswer | Self::HostAbsent | Self::NoRoute | Self::LocalLimit | Self::Interrupted | Self::NotSwept
+            Self::NoAnswer
+                | Self::FellSilent
+                | Self::HostAbsent
+                | Self::NoRoute
+                | Self::LocalLimit
+                | Self::Interrupted
+                | Self::NotSwept
         )
     }
 
@@ -132,6 +140,7 @@ impl Reason {
             Self::IcmpAdminProhibited => "icmp-admin-prohibited",
             Self::IcmpOther => "icmp-other",
             Self::NoAnswer => "no-answer",
+            Self::FellSilent => "fell-silent",
             Self::HostAbsent => "host-absent",
             Self::NoRoute => "no-route",
             Self::LocalLimit => "local-limit",

@@ -15,6 +15,8 @@ pub struct Interface {
     pub name: String,
     pub link: LinkLayer,
     pub up: bool,
+    /// Whether frames get anywhere: a cable, or another end that is up.
+    pub carrier: bool,
 }
 
 /// What frames look like there.
@@ -55,7 +57,8 @@ fn read(message: &LinkMessage) -> Option<Interface> {
         }
         _ => LinkLayer::Other,
     };
-    Some(Interface { index: message.header.index, name, link, up: flags.contains(LinkFlags::Up) })
+    let (up, carrier) = (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp));
+    Some(Interface { index: message.header.index, name, link, up, carrier })
 }
 
 #[cfg(test)]

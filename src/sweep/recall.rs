@@ -12,6 +12,7 @@
 //! The lower bound is one for what was really found, not for a mean: it allows for the number of missing ports that is
 //! exceeded in one run of forty, with each q at a bound that is exceeded as rarely.
 
+use super::proportion;
 use crate::model::report::Recall;
 
 /// Rounds end when fewer ports than this are expected to be missing.
@@ -46,6 +47,8 @@ struct Missing {
 
 /// So many open ports tell about open ports better than resets do.
 const OWN_SERIES: u64 = 50;
+/// Open ports are taken for so many more: that none was found among many that answered is no proof that none was missed.
+const NONE_FOUND: f64 = 0.5;
 /// Fewer canaries than this measure nothing alone.
 const CANARIES_ENOUGH: u32 = 20;
 /// The quantile of both bounds, and of the number missing: together they fail in less than one run of twenty.
@@ -72,11 +75,8 @@ pub fn judge_parts(whole: &Evidence<'_>, parts: &[Evidence<'_>]) -> Option<Recal
     let found = all.open.max(sum(|left| left.open));
     let expected_missing = all.expected.max(sum(|left| left.expected));
     let most = all.most.max(sum(|left| left.most));
-    let (estimate, lower) = if found == 0.0 {
-        (1.0 - all.share.expected, 1.0 - all.share.most)
-    } else {
-        (found / (found + expected_missing), found / (found + most.max(poisson_quantile(most))))
-    };
+    let estimate = (found + NONE_FOUND) / (found + NONE_FOUND + expected_missing);
+    let lower = if found == 0.0 { 1.0 - all.share.most } else { found / (found + most.max(poisson_quantile(most))) };
     Some(Recall { estimate, lower: lower.min(estimate), expected_missing })
 }
 
@@ -109,8 +109,9 @@ fn left_of(evidence: &Evidence<'_>) -> Option<Left> {
     let most = missing.most.clamp(expected, 0.999_999);
     let at_most = evidence.unanswered.map_or(f64::INFINITY, |unanswered| unanswered as f64);
     let open = open as f64;
-    let of_all = |share: f64| (open * share / (1.0 - share)).min(at_most);
-    Some(Left { open, expected: of_all(expected), most: of_all(most), share: Missing { expected, most } })
+    let of_all = |open: f64, share: f64| (open * share / (1.0 - share)).min(at_most);
+    let share = Missing { expected, most };
+    Some(Left { open, expected: of_all(open + NONE_FOUND, expected), most: of_all(open, most), share })
 }
 
 /// The rounds that were walked to their end. An interrupted one found less than it would have, which looks as if there
@@ -131,22 +132,20 @@ pub fn wants_another_round(found_per_round: &[u64], open: u64, max_rounds: u32) 
 
 impl Canaries {
     /// The loss, as if half of one more had been lost: none of ten is no proof of none. Where all are, the round is worth nothing.
-    fn loss(self) -> f64 {
+    pub fn loss(self) -> f64 {
         if self.answered == 0 && self.asked > 0 {
             return 1.0;
         }
-        (f64::from(self.asked.saturating_sub(self.answered)) + 0.5) / (f64::from(self.asked) + 1.0)
+        proportion::smoothed(self.lost(), self.asked)
     }
 
-    /// Wilson's upper bound of the loss (Journal of the American Statistical Association 22, 1927).
+    /// The upper bound of the loss.
     pub fn most(self) -> f64 {
-        if self.asked == 0 {
-            return 1.0;
-        }
-        let n = f64::from(self.asked);
-        let p = f64::from(self.asked.saturating_sub(self.answered)) / n;
-        let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-        ((p + Z * Z / (2.0 * n) + spread) / (1.0 + Z * Z / n)).min(1.0)
+        proportion::bounds(self.lost(), self.asked, Z).1
+    }
+
+    const fn lost(self) -> u32 {
+        self.asked.saturating_sub(self.answered)
     }
 }
 

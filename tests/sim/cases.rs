@@ -198,6 +198,41 @@ fn a_loss_has_silent_hosts_of_a_large_sweep_asked_again() {
     }
 }
 
+/// What a host that bans scanners did not say is not told as filtered.
+#[test]
+fn what_a_banning_host_has_is_unknown() {
+    let mut scenario = scenario::named("some-asked-once");
+    scenario.path.loss = 0.0;
+    let run = run(&scenario, 2);
+    let missing: BTreeSet<Endpoint> = run.truth.difference(&checks::found(&run)).copied().collect();
+    let of_heard = missing.iter().filter(|endpoint| run.result.living.contains(&endpoint.address));
+    assert!(of_heard.clone().count() > 5, "{missing:?}");
+    for endpoint in of_heard {
+        let group = run.result.groups.iter().find(|group| {
+            group.address == endpoint.address && group.ports.parse::<PortRanges>().unwrap().contains(endpoint.port)
+        });
+        let told = group.map(|group| (group.state, group.reason));
+        assert_eq!(told, Some((PortState::Unknown, Reason::FellSilent)), "{endpoint}");
+    }
+    // Those that were heard before they banned.
+    let guarded = 8 + run.result.living.len() - 40;
+    let gap = run.result.gaps.iter().find(|gap| gap.what.starts_with(&format!("{guarded} hosts (")));
+    assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
+}
+
+/// One host among many bans scanners: each is looked at.
+#[test]
+fn one_banning_host_among_many_is_noticed() {
+    let mut scenario = scenario::named("some-asked-once");
+    (scenario.targets.addresses, scenario.targets.living) = (3000, 2900);
+    (scenario.hosts.once, scenario.hosts.banning, scenario.hosts.ban_after) = (0, 3, 150);
+    (scenario.targets.ports, scenario.path.loss) = ("1-300".to_owned(), 0.0);
+    let run = run(&scenario, 5);
+    let gap = run.result.gaps.iter().find(|gap| gap.what.starts_with("3 hosts ("));
+    assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
+    assert!(run.result.stats.probes_sent < 2_300_000, "the others are not asked again: {:?}", run.result.stats);
+}
+
 #[test]
 fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     let run = run(&scenario::named("on-link-absent"), 1);
@@ -230,6 +265,22 @@ fn neighbours_whose_answers_were_lost_are_found_or_declared() {
         println!("{} of 250 in {:.1} s: {:?}", run.result.living.len(), run.seconds, run.result.gaps);
         assert!(run.result.living.len() < 250 && declares(&run), "seed {}: {:?}", run.seed, run.result.gaps);
     }
+}
+
+/// A link that does not carry looks like one that nobody is on.
+#[test]
+fn a_link_that_carries_nothing_is_asked_twice_and_that_is_said() {
+    let mut scenario = scenario::named("on-link");
+    // Past all questions of the first pass.
+    scenario.path.steps = vec![Step { at_ms: 0, loss: 1.0 }, Step { at_ms: 2200, loss: 0.0 }];
+    let late = run(&scenario, 1);
+    assert_eq!(checks::found(&late), late.truth);
+    assert!(late.result.gaps.is_empty(), "{:?}", late.result.gaps);
+    scenario.path.steps.pop();
+    let never = run(&scenario, 1);
+    let gap = never.result.gaps.iter().find(|gap| gap.what.starts_with("nobody answered for any of"));
+    assert!(gap.is_some(), "{:?}", never.result.gaps);
+    assert!(never.seconds < 8.0, "{} s", never.seconds);
 }
 
 /// An absent neighbour is one that was asked for.

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use postern::model::report::PortGroup;
 use postern::model::{Endpoint, PortRanges, PortState, Reason};
 
 use super::drive::Run;
 use super::scenario::Scenario;
 
-/// Share of the open ports on hosts that were heard of that was found: what recall speaks of.
+/// Share of the open ports that was found, on hosts that were heard of and did not fall silent: what recall speaks of.
 pub fn recall(run: &Run) -> f64 {
-    let heard = run.truth.iter().filter(|endpoint| run.result.living.contains(&endpoint.address)).count();
-    let found = found(run).intersection(&run.truth).count();
+    let fell_silent = |group: &&PortGroup| group.reason == Reason::FellSilent;
+    let fallen: BTreeSet<IpAddr> = run.result.groups.iter().filter(fell_silent).map(|group| group.address).collect();
+    let counts =
+        |endpoint: &&Endpoint| run.result.living.contains(&endpoint.address) && !fallen.contains(&endpoint.address);
+    let heard = run.truth.iter().filter(counts).count();
+    let found = found(run).intersection(&run.truth).filter(counts).count();
     if heard == 0 { 1.0 } else { found as f64 / heard as f64 }
 }
 

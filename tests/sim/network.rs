@@ -32,6 +32,20 @@ struct Host {
     half_open: HashMap<(u16, u16), u32>,
     icmp_tokens: f64,
     icmp_last: Instant,
+    /// Ports that have been asked, where each is let through once, and SYNs.
+    asked: BTreeSet<u16>,
+    syns: u32,
+    guard: Guard,
+}
+
+/// What guards a host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    None,
+    /// Lets each port be asked once.
+    Once,
+    /// Lets so many SYNs pass, and then none.
+    Ban(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +90,15 @@ impl Network {
             let open = shuffled.into_iter().take(targets.open).collect();
             let others = scenario.hosts.syn_proxies + scenario.hosts.tarpits;
             let is_far = (others..others + scenario.hosts.far).contains(&number);
+            let guard = match number {
+                number if number < scenario.hosts.once => Guard::Once,
+                number if number < scenario.hosts.once + scenario.hosts.banning => Guard::Ban(scenario.hosts.ban_after),
+                _ => Guard::None,
+            };
             let host = Host {
+                guard,
+                asked: BTreeSet::new(),
+                syns: 0,
                 kind,
                 loss: if is_far { scenario.hosts.far_loss } else { 0.0 },
                 open,
@@ -187,6 +209,15 @@ impl Network {
         let hosts = &self.scenario.hosts;
         let is_forwarded = self.is_forwarded(&Endpoint::tcp(syn.destination, syn.port));
         let Some(host) = self.living.get_mut(&syn.destination) else { return Vec::new() };
+        host.syns += 1;
+        let is_stopped = match host.guard {
+            Guard::None => false,
+            Guard::Once => !host.asked.insert(syn.port),
+            Guard::Ban(after) => host.syns > after,
+        };
+        if is_stopped {
+            return Vec::new();
+        }
         let proper =
             Segment { flags: SYN_ACK, ttl: 64, acknowledgement: syn.sequence.wrapping_add(1), stack: host.kind };
         match host.kind {

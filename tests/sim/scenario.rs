@@ -136,6 +136,10 @@ pub struct Hosts {
     /// So many ordinary hosts are behind a way of their own that loses so much, each way.
     pub far: u32,
     pub far_loss: f64,
+    /// So many ordinary hosts let each of their ports be asked once, and so many others answer to the first SYNs alone.
+    pub once: u32,
+    pub banning: u32,
+    pub ban_after: u32,
     /// The first of each host's open ports is one hop further away.
     pub forwarded: bool,
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use postern::net::link::ring::{Receiver, packet_socket};
 use postern::net::namespace::NetworkNamespace;
+use postern::sweep::syn::Hop;
 use serde_json::Value;
 
 use crate::lab::{
@@ -298,7 +299,7 @@ fn the_report_says_how_frames_left() {
         let names = postern::net::addresses::interface_names().unwrap();
         let index = names.into_iter().find_map(|(index, name)| (name == "eth0").then_some(index)).unwrap();
         let sockets = LinkSockets::open(&[OutletKind::Xdp], None, 1).unwrap();
-        let outlet = sockets.outlets.into_iter().next().unwrap();
+        let outlet = sockets.outlets.into_iter().next().unwrap().unwrap();
         Outlet::lanes(outlet, index, 1).unwrap().0
     });
     assert_eq!(held[0].name(), "af_xdp");
@@ -306,6 +307,73 @@ fn the_report_says_how_frames_left() {
     assert_eq!(sweep(&report)["transmit"], "af_packet");
     assert!(open(&report, "198.18.0.2", 22));
     drop((held, listener));
+}
+
+/// One interface leads nowhere: what the others reach is swept, and the rest is said not to have been asked.
+#[test]
+fn an_interface_without_a_carrier_is_a_gap_and_stops_nobody() {
+    let Some(lab) = Lab::new("raw carrier") else { return };
+    // Its other end stays down.
+    ip(&format!("-n {} link add eth1 type veth peer name eth2", lab.scanner));
+    ip(&format!("-n {} addr add 198.18.9.1/24 dev eth1", lab.scanner));
+    ip(&format!("-n {} link set eth1 up", lab.scanner));
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    let report = lab.scan("syn", &["198.18.0.2", "198.18.9.2-198.18.9.3", "-p", "22-23"]);
+    assert!(open(&report, "198.18.0.2", 22), "{report:#}");
+    let gaps = report["run"]["gaps"].as_array().unwrap();
+    let has = |what: &str, cause: &str| {
+        let says = |gap: &Value, key: &str, text: &str| gap[key].as_str().unwrap().contains(text);
+        gaps.iter().any(|gap| says(gap, "what", what) && says(gap, "cause", cause) && gap["incomplete"] == true)
+    };
+    assert!(has("targets that are reached by eth1 were not asked", "eth1: it has no carrier"), "{gaps:#?}");
+    assert!(has("4 endpoints were not asked (198.18.9.", "the network device is down or gone"), "{gaps:#?}");
+    drop(listener);
+}
+
+/// An interface is gone between two looks: its way out is closed, the others are open.
+#[test]
+fn a_way_out_that_is_gone_is_closed() {
+    use postern::net::link::open::OutletKind;
+    use postern::net::link::{LinkSockets, Outlet, OutletSockets};
+    use postern::sweep::raw::exits::{self, Exit, Exits, Reach};
+    use postern::sweep::raw::messages::{Descriptors, Job};
+    let Some(lab) = Lab::new("raw gone") else { return };
+    let (source, target) = ("198.18.0.1".parse().unwrap(), "198.18.9.2".parse().unwrap());
+    let exit = |outlet, router| Exit { outlet, source, router };
+    let mut job = Job {
+        exits: Exits {
+            outlets: vec![
+                exits::Outlet::Ethernet { interface: 99_999, mac: [2, 0, 0, 0, 0, 1] },
+                exits::Outlet::Packets,
+            ],
+            exits: vec![exit(0, Some(source)), exit(1, None)],
+            reaches: vec![Reach { first: target, last: target, exit: Some(0), hop: Hop::Routed }],
+        },
+        names: vec!["eth7".to_owned(), String::new()],
+        lanes: 1,
+        source_ports: vec![25_000],
+        ..Job::default()
+    };
+    let opened = lab.inside_scanner(|| {
+        let sockets = LinkSockets::open(&[OutletKind::Xdp, OutletKind::Packets], None, 1).unwrap();
+        let mut descriptors = vec![sockets.receiver];
+        for outlet in sockets.outlets {
+            match outlet.unwrap() {
+                OutletSockets::Ethernet { xdp, frames } => {
+                    job.descriptors.push(Descriptors::Frames { xdp: xdp.len() });
+                    descriptors.extend(xdp.into_iter().chain([frames]));
+                }
+                OutletSockets::Packets { ipv4, ipv6 } => {
+                    job.descriptors.push(Descriptors::Packets { ipv4: ipv4.is_some(), ipv6: ipv6.is_some() });
+                    descriptors.extend(ipv4.into_iter().chain(ipv6));
+                }
+            }
+        }
+        postern::sweep::raw::opened::open(&mut job, descriptors).unwrap()
+    });
+    assert!(matches!(opened.lanes[0][..], [Outlet::Closed, Outlet::Packets(_)]), "{:?}", opened.lanes);
+    assert_eq!((job.exits.reaches[0].hop, job.exits.exits[0].router), (Hop::Closed, None));
+    assert!(job.closed[0].gap().cause.contains("eth7: it could not be opened to send"), "{:?}", job.closed);
 }
 
 /// A SYN-ACK is reset by the kernel alone: the target sees one reset for each.

@@ -38,7 +38,8 @@ pub enum OutletSockets {
 #[derive(Debug)]
 pub struct LinkSockets {
     pub receiver: OwnedFd,
-    pub outlets: Vec<OutletSockets>,
+    /// For each, or why it has none.
+    pub outlets: Vec<io::Result<OutletSockets>>,
 }
 
 impl LinkSockets {
@@ -48,7 +49,7 @@ impl LinkSockets {
     /// Without CAP_NET_RAW (EPERM).
     pub fn open(kinds: &[OutletKind], device: Option<&str>, lanes: usize) -> io::Result<Self> {
         let receiver = packet_socket(SocketType::DGRAM)?;
-        let outlets = kinds.iter().map(|kind| OutletSockets::open(*kind, device, lanes)).collect::<io::Result<_>>()?;
+        let outlets = kinds.iter().map(|kind| OutletSockets::open(*kind, device, lanes)).collect();
         Ok(Self { receiver, outlets })
     }
 }

@@ -16,6 +16,8 @@ pub enum Outlet {
     Xdp(Box<XdpTransmit>),
     Frames(PacketTransmit),
     Packets(IpTransmit),
+    /// It could not be opened: nothing leaves.
+    Closed,
 }
 
 impl Outlet {
@@ -52,6 +54,7 @@ impl Outlet {
             Self::Xdp(_) => "af_xdp",
             Self::Frames(_) => AF_PACKET,
             Self::Packets(_) => "raw-ip",
+            Self::Closed => "none",
         }
     }
 
@@ -64,6 +67,7 @@ impl Outlet {
             Self::Xdp(transmit) => transmit.send(frames, from),
             Self::Frames(transmit) => transmit.send(frames, from),
             Self::Packets(transmit) => transmit.send(frames, from),
+            Self::Closed => Err(io::Error::from_raw_os_error(libc::ENODEV)),
         }
     }
 }

@@ -2,24 +2,21 @@
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
 use std::io::{self, BufWriter, Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use super::closed::Closed;
 use super::driver::Driver;
-use super::exits::Outlet as OutletJob;
 use super::link::RawLink;
-use super::messages::{Descriptors, Event, Job, SpaceJob};
+use super::messages::{Event, Job, SpaceJob};
+use super::opened::{Opened, open};
 use super::parts::events_of;
 use super::sender::Sender;
 use crate::model::ProbeSpace;
 use crate::net::confine::{ConfineError, give_up_calls, give_up_capabilities};
 use crate::net::handover::receive_descriptors;
-use crate::net::link::raw::AF_PACKET;
-use crate::net::link::ring::Receiver;
-use crate::net::link::{Outlet, OutletSockets};
 use crate::sweep::SweepResult;
-use crate::sweep::syn::{DEFAULT_MOST_HOSTS, DEFAULT_RESOLVE_RATE, Hop, Machine, SynSettings, Way, Ways};
+use crate::sweep::syn::{DEFAULT_MOST_HOSTS, DEFAULT_RESOLVE_RATE, Machine, SynSettings, Way, Ways};
 
 /// Why the process could not sweep.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +76,10 @@ fn sweep(
     space_of: impl FnOnce(&SpaceJob) -> Result<Box<dyn ProbeSpace>, String>,
 ) -> Result<Option<SweepResult>, ChildError> {
     give_up_capabilities()?;
-    let job = take_job(stream)?;
-    let (receiver, lanes, transmit) = take_sockets(stream, &job)?;
+    let mut job = take_job(stream)?;
+    let count = 1 + job.descriptors.iter().map(|outlet| outlet.count()).sum::<usize>();
+    let descriptors = receive_descriptors(stream, count).map_err(failed("the sockets"))?;
+    let Opened { receiver, lanes, transmit } = open(&mut job, descriptors)?;
     let space = space_of(&job.space).map_err(ChildError::Space)?;
     // The last threads: none can be started later.
     let sender = Sender::start(lanes).map_err(failed("a thread"))?;
@@ -90,6 +89,7 @@ fn sweep(
     let machine = Machine::new(space.as_ref(), settings(&job), Instant::now());
     Ok(driver.run(machine).map(|mut result| {
         result.stats.transmit = transmit;
+        result.gaps.extend(job.closed.iter().map(Closed::gap));
         result
     }))
 }
@@ -103,54 +103,9 @@ fn take_job(mut stream: &UnixStream) -> Result<Job, ChildError> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// The sockets in use, the ways out of each lane, and how they are called.
-fn take_sockets(stream: &UnixStream, job: &Job) -> Result<(Receiver, Vec<Vec<Outlet>>, String), ChildError> {
-    let count = 1 + job.descriptors.iter().map(|outlet| outlet.count()).sum::<usize>();
-    let mut descriptors = receive_descriptors(stream, count).map_err(failed("the sockets"))?.into_iter();
-    let mut next = || -> Result<OwnedFd, ChildError> {
-        descriptors.next().ok_or_else(|| failed("the sockets")(io::ErrorKind::UnexpectedEof.into()))
-    };
-    let receiver = Receiver::new(next()?, &job.source_ports).map_err(failed("the receiving ring"))?;
-    let mut lanes: Vec<Vec<Outlet>> = (0..job.lanes).map(|_| Vec::new()).collect();
-    let mut names: Vec<&str> = Vec::new();
-    for (outlet, descriptors) in job.exits.outlets.iter().zip(&job.descriptors) {
-        let sockets = match *descriptors {
-            Descriptors::Frames { xdp } => {
-                let xdp = (0..xdp).map(|_| next()).collect::<Result<_, _>>()?;
-                OutletSockets::Ethernet { xdp, frames: next()? }
-            }
-            Descriptors::Packets { ipv4, ipv6 } => OutletSockets::Packets {
-                ipv4: if ipv4 { Some(next()?) } else { None },
-                ipv6: if ipv6 { Some(next()?) } else { None },
-            },
-        };
-        let index = match outlet {
-            OutletJob::Ethernet { interface, .. } => *interface,
-            OutletJob::Packets => 0,
-        };
-        let (ways, without_xdp) = Outlet::lanes(sockets, index, job.lanes).map_err(failed("a way out"))?;
-        if job.xdp_only && matches!(ways.first(), Some(Outlet::Frames(_))) {
-            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
-        }
-        for (way, lane) in ways.into_iter().zip(&mut lanes) {
-            if !names.contains(&way.name()) {
-                names.push(way.name());
-            }
-            lane.push(way);
-        }
-    }
-    if job.xdp_only && names.contains(&AF_PACKET) {
-        // Rather one thread than another way out.
-        lanes.truncate(1);
-        names.retain(|name| *name != AF_PACKET);
-    }
-    Ok((receiver, lanes, names.join(",")))
-}
-
 fn settings(job: &Job) -> SynSettings {
-    let hop = |on_link| if on_link { Hop::OnLink } else { Hop::Routed };
     let ways = job.exits.reaches.iter().map(|reach| {
-        let way = reach.exit.map(|source| Way { source, hop: hop(reach.on_link) });
+        let way = reach.exit.map(|source| Way { source, hop: reach.hop });
         (reach.first, reach.last, way)
     });
     SynSettings {

@@ -102,8 +102,13 @@ impl<'a, L: Link> Driver<'a, L> {
                 // One who is gone is noticed by the order.
                 let _ = tell(self.stream, &Event::from(machine.progress()));
             }
-            let next = machine.poll_transmit(now, &mut batch);
-            self.transmit(&mut machine, &batch);
+            let next = if self.link.has_room() {
+                let next = machine.poll_transmit(now, &mut batch);
+                self.transmit(&mut machine, &batch);
+                next
+            } else {
+                Next::Wait(now + ROOM_LOOK)
+            };
             match next {
                 Next::Send => {}
                 Next::Wait(until) => {
@@ -113,8 +118,8 @@ impl<'a, L: Link> Driver<'a, L> {
                 Next::Done => break false,
             }
         };
+        self.send_the_rest(&mut machine);
         self.count_losses(&mut machine, Instant::now());
-        self.settle(&mut machine);
         // Nobody is to take the silence for a standstill. One who is gone is noticed when the result is told.
         let _ = tell(self.stream, &Event::SummingUp);
         let mut result = machine.finish(Instant::now(), interrupted);
@@ -154,6 +159,20 @@ impl<'a, L: Link> Driver<'a, L> {
             Asked::Probe(probe) => machine.on_unsent(probe, failure.why),
             Asked::Neighbour(question) => machine.on_question_unsent(question),
         });
+    }
+
+    /// What was handed over and has not left is not asked: waits until that is known.
+    fn send_the_rest(&mut self, machine: &mut Machine<'_>) {
+        let until = Instant::now() + LAST_FRAMES;
+        loop {
+            self.settle(machine);
+            let now = Instant::now();
+            if self.link.is_idle() || now >= until {
+                break;
+            }
+            self.listen(machine, now);
+            self.link.wait(ROOM_LOOK);
+        }
     }
 
     fn count_losses(&mut self, machine: &mut Machine<'_>, now: Instant) {
@@ -246,6 +265,10 @@ fn is_neighbour(packet: &Packet<'_>) -> bool {
 
 /// Probes at a time: some tenths of a millisecond's worth at full speed.
 const BATCH: usize = 512;
+/// Between two looks at a way out that is full. What waits for it is worth some milliseconds at full speed.
+const ROOM_LOOK: Duration = Duration::from_micros(250);
+/// A way out that stays full has given up on what it was handed by then.
+const LAST_FRAMES: Duration = Duration::from_secs(3);
 /// Between two looks at losses and orders.
 const LOOK: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_millis(100);

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::net::interface::{Interface, LinkLayer};
-use crate::net::ways::{Hop, Leave, Piece};
+use crate::net::ways::{Hop as ToWhom, Leave, Piece};
+use crate::sweep::syn::Hop;
 
 /// Where frames are handed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +35,7 @@ pub struct Reach {
     pub last: IpAddr,
     /// Position among the exits; `None` without a route.
     pub exit: Option<u16>,
-    /// The destination is asked for on its link.
-    pub on_link: bool,
+    pub hop: Hop,
 }
 
 /// All exits of a sweep.
@@ -50,28 +50,41 @@ impl Exits {
     pub fn new(pieces: &[Piece], interfaces: &[Interface]) -> Self {
         let mut exits = Self::default();
         for piece in pieces {
-            let (exit, on_link) = match piece.way {
+            let (exit, hop) = match piece.way {
                 // Nobody has these: they are no targets.
                 Leave::Nobody => continue,
-                Leave::NoRoute => (None, false),
-                Leave::Packet { source } => (exits.exit(Outlet::Packets, source, None), false),
+                Leave::NoRoute => (None, Hop::Routed),
+                Leave::Packet { source } => (exits.exit(Outlet::Packets, source, None), Hop::Routed),
                 Leave::Frame { interface, source, hop } => {
                     let link = interfaces.iter().find(|one| one.index == interface).map(|one| one.link);
                     let router = match hop {
-                        Hop::Destination => None,
-                        Hop::Router(router) => Some(router),
+                        ToWhom::Destination => None,
+                        ToWhom::Router(router) => Some(router),
                     };
                     match link {
                         Some(LinkLayer::Ethernet(mac)) => {
-                            (exits.exit(Outlet::Ethernet { interface, mac }, source, router), router.is_none())
+                            let hop = if router.is_none() { Hop::OnLink } else { Hop::Routed };
+                            (exits.exit(Outlet::Ethernet { interface, mac }, source, router), hop)
                         }
-                        _ => (exits.exit(Outlet::Packets, source, None), false),
+                        _ => (exits.exit(Outlet::Packets, source, None), Hop::Routed),
                     }
                 }
             };
-            exits.reaches.push(Reach { first: piece.first, last: piece.last, exit, on_link });
+            exits.reaches.push(Reach { first: piece.first, last: piece.last, exit, hop });
         }
         exits
+    }
+
+    /// An outlet is not to be had: nothing leaves by it, and nobody behind it is asked for.
+    pub fn close(&mut self, outlet: usize) {
+        let is_of = |exit: &Exit| usize::from(exit.outlet) == outlet;
+        for reach in &mut self.reaches {
+            let exit = reach.exit.and_then(|exit| self.exits.get(usize::from(exit)));
+            if exit.is_some_and(is_of) {
+                reach.hop = Hop::Closed;
+            }
+        }
+        self.exits.iter_mut().filter(|exit| is_of(exit)).for_each(|exit| exit.router = None);
     }
 
     /// The number of an exit, a new one if need be; `None` when there are more than can be counted.
@@ -102,41 +115,46 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn frame(interface: u32, source: &str, hop: Hop) -> Leave {
+    fn frame(interface: u32, source: &str, hop: ToWhom) -> Leave {
         Leave::Frame { interface, source: ip(source), hop }
     }
 
     #[test]
     fn each_outlet_and_each_exit_is_there_once() {
         let mac = |last| LinkLayer::Ethernet([2, 0, 0, 0, 0, last]);
-        let interface = |index, link| Interface { index, name: format!("eth{index}"), link, up: true };
+        let interface = |index, link| Interface { index, name: format!("eth{index}"), link, up: true, carrier: true };
         let interfaces = [interface(2, mac(2)), interface(3, mac(3)), interface(4, LinkLayer::Other)];
         let ways = [
-            ("198.18.0.0", "198.18.0.254", frame(2, "198.18.0.1", Hop::Destination)),
+            ("198.18.0.0", "198.18.0.254", frame(2, "198.18.0.1", ToWhom::Destination)),
             ("198.18.0.255", "198.18.0.255", Leave::Nobody),
-            ("198.18.1.0", "198.18.1.255", frame(2, "198.18.0.1", Hop::Router(ip("198.18.0.254")))),
-            ("198.18.2.0", "198.18.2.255", frame(3, "198.19.0.1", Hop::Router(ip("198.19.0.254")))),
-            ("198.18.3.0", "198.18.3.255", frame(2, "198.18.0.1", Hop::Router(ip("198.18.0.254")))),
+            ("198.18.1.0", "198.18.1.255", frame(2, "198.18.0.1", ToWhom::Router(ip("198.18.0.254")))),
+            ("198.18.2.0", "198.18.2.255", frame(3, "198.19.0.1", ToWhom::Router(ip("198.19.0.254")))),
+            ("198.18.3.0", "198.18.3.255", frame(2, "198.18.0.1", ToWhom::Router(ip("198.18.0.254")))),
             ("198.18.4.0", "198.18.4.255", Leave::NoRoute),
             ("198.18.5.0", "198.18.5.0", Leave::Packet { source: ip("198.18.0.1") }),
-            ("198.18.6.0", "198.18.6.0", frame(4, "198.18.6.1", Hop::Destination)),
+            ("198.18.6.0", "198.18.6.0", frame(4, "198.18.6.1", ToWhom::Destination)),
         ];
         let pieces: Vec<Piece> =
             ways.iter().map(|(first, last, way)| Piece { first: ip(first), last: ip(last), way: *way }).collect();
-        let exits = Exits::new(&pieces, &interfaces);
+        let mut exits = Exits::new(&pieces, &interfaces);
         assert_eq!(exits.outlets.len(), 3);
-        let by: Vec<_> = exits.reaches.iter().map(|reach| (reach.exit, reach.on_link)).collect();
+        let by: Vec<_> = exits.reaches.iter().map(|reach| (reach.exit, reach.hop)).collect();
         let expected = [
-            (Some(0), true),
-            (Some(1), false),
-            (Some(2), false),
-            (Some(1), false),
-            (None, false),
-            (Some(3), false),
-            (Some(4), false),
+            (Some(0), Hop::OnLink),
+            (Some(1), Hop::Routed),
+            (Some(2), Hop::Routed),
+            (Some(1), Hop::Routed),
+            (None, Hop::Routed),
+            (Some(3), Hop::Routed),
+            (Some(4), Hop::Routed),
         ];
         assert_eq!(by, expected);
         assert_eq!((exits.exits[1].outlet, exits.exits[2].outlet), (0, 1));
         assert_eq!(nobodys(&pieces).collect::<Vec<_>>(), [(ip("198.18.0.255"), ip("198.18.0.255"))]);
+        exits.close(0);
+        let closed: Vec<_> = exits.reaches.iter().map(|reach| reach.hop == Hop::Closed).collect();
+        assert_eq!(closed, [true, true, false, true, false, false, false]);
+        let routers: Vec<_> = exits.exits.iter().map(|exit| exit.router.is_some()).collect();
+        assert_eq!(routers, [false, false, true, false, false], "nobody is asked where nothing leaves");
     }
 }

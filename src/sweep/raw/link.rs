@@ -18,6 +18,13 @@ pub struct Load {
     pub failed: Vec<Failure>,
 }
 
+impl Load {
+    /// Frames from `from` on do not leave.
+    pub fn fail_from(&mut self, from: usize, why: Unsent) {
+        self.failed.extend(self.probes[from..].iter().map(|probe| Failure { probe: *probe, why }));
+    }
+}
+
 /// What a frame asks.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked {
@@ -37,11 +44,18 @@ pub trait Link {
     /// An empty load for an outlet.
     fn load(&mut self, outlet: usize) -> Load;
 
-    /// Takes a load, as soon as there is room.
+    /// Whether there is room for a load of each outlet. While the way out is full answers still come in: whoever waits
+    /// for room does so by [`wait`](Self::wait).
+    fn has_room(&mut self) -> bool;
+
+    /// Takes a load, at once.
     fn send(&mut self, load: Load);
 
     /// Takes back what has been sent; `failed` is told of each frame that did not leave.
     fn collect(&mut self, failed: &mut dyn FnMut(&Failure));
+
+    /// Whether everything has been sent, and taken back.
+    fn is_idle(&self) -> bool;
 
     /// Gives what has arrived to `sink`.
     fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>));
@@ -65,12 +79,20 @@ impl Link for RawLink {
         self.sender.load(outlet)
     }
 
+    fn has_room(&mut self) -> bool {
+        self.sender.has_room()
+    }
+
     fn send(&mut self, load: Load) {
         self.sender.send(load);
     }
 
     fn collect(&mut self, failed: &mut dyn FnMut(&Failure)) {
         self.sender.collect(failed);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sender.is_idle()
     }
 
     fn receive(&mut self, sink: &mut dyn FnMut(&Packet<'_>)) {

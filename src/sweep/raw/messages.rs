@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::closed::Closed;
 use super::exits::Exits;
 use super::parts::Part;
 use crate::model::report::{Gap, Sweep};
@@ -11,13 +12,16 @@ use crate::model::{Endpoint, Evidence, Observation, PortState, Reason};
 use crate::sweep::Progress;
 
 /// What the sweeping process is to do. The descriptors of the receiver and of each outlet follow it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     pub space: SpaceJob,
     pub exits: Exits,
     /// For each outlet: how many descriptors of AF_XDP come, and for packets which families.
     pub descriptors: Vec<Descriptors>,
+    /// For each outlet: how its interface is called.
+    pub names: Vec<String>,
+    pub closed: Vec<Closed>,
     /// Threads that send.
     pub lanes: usize,
     pub source_ports: Vec<u16>,
@@ -47,8 +51,15 @@ pub struct SpaceJob {
 /// Which descriptors an outlet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Descriptors {
-    Frames { xdp: usize },
-    Packets { ipv4: bool, ipv6: bool },
+    Frames {
+        xdp: usize,
+    },
+    Packets {
+        ipv4: bool,
+        ipv6: bool,
+    },
+    /// The way out is not to be had.
+    Closed,
 }
 
 impl Descriptors {
@@ -56,6 +67,7 @@ impl Descriptors {
         match self {
             Self::Frames { xdp } => 1 + xdp,
             Self::Packets { ipv4, ipv6 } => usize::from(ipv4) + usize::from(ipv6),
+            Self::Closed => 0,
         }
     }
 }

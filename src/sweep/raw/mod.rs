@@ -3,11 +3,13 @@
 //! any privilege and with hardly a system call; it alone reads what the network sends to the raw sockets, and runs the
 //! machine of [`syn`](super::syn).
 //!
-//! Pure: [`exits`] (what is to be opened, and how probes leave), [`dress`] (probes become frames), [`messages`],
-//! [`parts`] (results in pieces), [`kept`] (what came of them), [`loss`] (why there is no end), [`translated`] (answers that own rules change). In the child: [`driver`], and behind
+//! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes
+//! become frames), [`messages`], [`parts`] (results in pieces), [`kept`] (what came of them), [`loss`] (why there is no
+//! end), [`translated`] (answers that own rules change). In the child: [`opened`] (the sockets in use), [`driver`], and behind
 //! [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
+pub mod closed;
 pub mod collect;
 pub mod dress;
 pub mod driver;
@@ -16,6 +18,7 @@ pub mod kept;
 pub mod link;
 pub mod loss;
 pub mod messages;
+pub mod opened;
 pub mod parts;
 pub mod prepare;
 pub mod process;

@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::closed::Closed;
 use super::exits::{Exits, Outlet, nobodys};
 use super::messages::{Descriptors, Job, SpaceJob};
 use super::process::{RawError, RawSettings, Transmit, failed};
@@ -37,7 +38,15 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         // Broadcast addresses are no hosts'. Shards keep them: on other machines they may be some.
         space.ranges = without(&space.ranges, &nobodys(&pieces).collect::<Vec<_>>());
     }
-    let exits = Exits::new(&pieces, &interfaces);
+    let mut exits = Exits::new(&pieces, &interfaces);
+    let of_outlet = |outlet: &Outlet| match outlet {
+        Outlet::Ethernet { interface, .. } => interfaces.iter().find(|one| one.index == *interface),
+        Outlet::Packets => None,
+    };
+    let name_of = |outlet| of_outlet(outlet).map_or_else(|| "the kernel's routes".to_owned(), |one| one.name.clone());
+    let names: Vec<String> = exits.outlets.iter().map(name_of).collect();
+    let mut closed: Vec<Option<Closed>> =
+        exits.outlets.iter().map(|outlet| of_outlet(outlet).and_then(Closed::by_state)).collect();
     let kinds: Vec<OutletKind> = exits
         .outlets
         .iter()
@@ -51,8 +60,20 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
     let sockets = LinkSockets::open(&kinds, device, lanes).map_err(failed("raw sockets"))?;
     let mut descriptors = vec![sockets.receiver];
     let mut kept = Vec::new();
-    for outlet in sockets.outlets {
-        match outlet {
+    for ((sockets, name), closed) in sockets.outlets.into_iter().zip(&names).zip(&mut closed) {
+        let sockets = match sockets {
+            Ok(sockets) if closed.is_none() => sockets,
+            Ok(_) => {
+                kept.push(Descriptors::Closed);
+                continue;
+            }
+            Err(error) => {
+                closed.get_or_insert_with(|| Closed::by_error(name, error));
+                kept.push(Descriptors::Closed);
+                continue;
+            }
+        };
+        match sockets {
             OutletSockets::Ethernet { xdp, frames } => {
                 kept.push(Descriptors::Frames { xdp: xdp.len() });
                 descriptors.extend(xdp);
@@ -64,6 +85,8 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
             }
         }
     }
+    let is_closed = |outlet: &usize| closed.get(*outlet).is_some_and(Option::is_some);
+    (0..closed.len()).filter(is_closed).for_each(|outlet| exits.close(outlet));
     let routers: BTreeSet<IpAddr> = exits.exits.iter().filter_map(|exit| exit.router).collect();
     let known = if routers.is_empty() { Vec::new() } else { known_neighbours()? };
     let mut key = [0; 16];
@@ -73,6 +96,8 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         space,
         exits,
         descriptors: kept,
+        names,
+        closed: closed.into_iter().flatten().collect(),
         lanes,
         source_ports: ports.to_vec(),
         own: settings.own.iter().map(|own| own.address).collect(),

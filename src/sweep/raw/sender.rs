@@ -3,8 +3,9 @@
 //! a number; the machine, which takes a tenth of that, thinks and reads answers beside them.
 #![expect(clippy::disallowed_methods, reason = "a driver: it gives up on a way out that stays full")]
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender as Giver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender as Giver, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,8 +18,11 @@ use crate::sweep::syn::Unsent;
 #[derive(Debug)]
 pub struct Sender {
     loads: Option<SyncSender<Load>>,
-    /// Unbounded: there are never more in it than [`Self::send`] has let in.
+    /// What the threads have no room for yet: what is given while [`Self::has_room`] says no.
+    backlog: VecDeque<Load>,
+    /// Unbounded: there are never more in it than were given to [`Self::send`].
     returned: Receiver<Load>,
+    give_back: Giver<Load>,
     threads: Vec<JoinHandle<()>>,
     spare: Vec<Load>,
     out: usize,
@@ -49,7 +53,8 @@ impl Sender {
         for _ in 0..count {
             begins.recv().map_err(|_| io::Error::other("a thread ended at once"))?;
         }
-        Ok(Self { loads: Some(loads), returned, threads, spare: Vec::new(), out: 0 })
+        let (backlog, spare) = (VecDeque::new(), Vec::new());
+        Ok(Self { loads: Some(loads), backlog, returned, give_back, threads, spare, out: 0 })
     }
 
     /// An empty load for an outlet.
@@ -59,13 +64,34 @@ impl Sender {
         load
     }
 
-    /// Takes a load, as soon as there is room.
+    /// Takes a load, and waits for nobody.
     pub fn send(&mut self, load: Load) {
-        // The threads live as long as this value.
-        if let Some(loads) = &self.loads
-            && loads.send(load).is_ok()
-        {
-            self.out += 1;
+        self.out += 1;
+        self.backlog.push_back(load);
+        self.pass_on();
+    }
+
+    /// Whether the next load would be on its way at once, or wait for a thread in good company.
+    pub fn has_room(&mut self) -> bool {
+        self.pass_on();
+        self.backlog.is_empty()
+    }
+
+    fn pass_on(&mut self) {
+        let Some(loads) = &self.loads else { return };
+        while let Some(load) = self.backlog.pop_front() {
+            match loads.try_send(load) {
+                Ok(()) => {}
+                Err(TrySendError::Full(load)) => {
+                    self.backlog.push_front(load);
+                    break;
+                }
+                Err(TrySendError::Disconnected(mut load)) => {
+                    // All threads have panicked, and told of it.
+                    load.fail_from(0, Unsent::Device);
+                    let _ = self.give_back.send(load);
+                }
+            }
         }
     }
 
@@ -121,8 +147,7 @@ pub fn send(outlet: &mut Outlet, load: &mut Load) {
             Ok(0) => {
                 let since = *stuck.get_or_insert_with(Instant::now);
                 if since.elapsed() > GIVE_UP {
-                    load.failed
-                        .extend(load.probes[from..].iter().map(|probe| Failure { probe: *probe, why: Unsent::Device }));
+                    load.fail_from(from, Unsent::Device);
                     return;
                 }
                 thread::sleep(PAUSE);
@@ -133,12 +158,12 @@ pub fn send(outlet: &mut Outlet, load: &mut Load) {
             }
             Err(error) => {
                 let why = why(&error);
-                load.failed.push(Failure { probe: load.probes[from], why });
-                from += 1;
                 if why == Unsent::Device {
-                    load.failed.extend(load.probes[from..].iter().map(|probe| Failure { probe: *probe, why }));
+                    load.fail_from(from, why);
                     return;
                 }
+                load.failed.push(Failure { probe: load.probes[from], why });
+                from += 1;
             }
         }
     }

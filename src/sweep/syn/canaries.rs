@@ -39,7 +39,21 @@ pub struct Canaries {
 pub struct Note {
     pub host: u64,
     pub round: usize,
-    pub answered: bool,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Silent,
+    Answered,
+    /// It did not leave.
+    Unsent,
+}
+
+impl Note {
+    pub fn is_answered(&self) -> bool {
+        self.fate == Fate::Answered
+    }
 }
 
 /// Kept of all that answered.
@@ -47,9 +61,13 @@ const SAMPLE: usize = 4096;
 /// Canaries of one round at most, and as many as a bound worth telling takes.
 const MOST: usize = 2048;
 const WANTED: usize = 256;
+/// Hosts at most that one is of, where there is room for so many.
+const MOST_HOSTS: usize = 1 << 16;
 /// The first round's are one among this many positions.
 const FIRST_INTERVAL: u64 = 256;
 const FRESH: usize = 256;
+/// Between two of them while a rate is being tried, at most.
+const HASTE: Duration = Duration::from_millis(20);
 
 impl Canaries {
     pub fn new(dice: Dice) -> Self {
@@ -91,12 +109,21 @@ impl Canaries {
 
     /// Begins a later round of about `probes` probes. `of_hosts` has an answering endpoint of each host, so that every
     /// host's way is tried; `of_suspects` several of those whose ways are known to lose.
-    pub fn begin_round(&mut self, mut of_hosts: Vec<Place>, mut of_suspects: Vec<Place>, probes: u64) {
+    /// The others are a sample of the hosts that `is_asked` knows.
+    pub fn begin_round(
+        &mut self,
+        mut of_hosts: Vec<Place>,
+        mut of_suspects: Vec<Place>,
+        is_asked: impl Fn(u64) -> bool,
+        probes: u64,
+    ) {
         self.fresh.clear();
         self.counts.push(Count::default());
         self.shuffle(&mut of_hosts);
         self.shuffle(&mut of_suspects);
-        of_hosts.truncate(MOST / 4);
+        // All of them, if that is little beside the round: each host may have banned us.
+        let few = usize::try_from(probes / 20).unwrap_or(MOST_HOSTS).clamp(MOST / 4, MOST_HOSTS);
+        of_hosts.truncate(few);
         of_suspects.truncate(MOST / 4);
         let mut hosts = of_suspects;
         hosts.append(&mut of_hosts);
@@ -106,7 +133,7 @@ impl Canaries {
         let mut chosen: HashSet<Place> = hosts.iter().copied().collect();
         let mut sample = self.sample.clone();
         self.shuffle(&mut sample);
-        let more = sample.into_iter().filter(|place| chosen.insert(*place));
+        let more = sample.into_iter().filter(|place| is_asked(place.host) && chosen.insert(*place));
         let wanted = share.saturating_sub(hosts.len());
         hosts.extend(more.take(wanted));
         self.shuffle(&mut hosts);
@@ -130,6 +157,15 @@ impl Canaries {
     /// Whether it is time for a canary once a walk is at `position`.
     pub const fn is_due(&self, position: u64) -> bool {
         position >= self.next
+    }
+
+    /// A rate is being tried at `position`, and more canaries tell sooner what it does: at a low rate those of the first
+    /// round are far between.
+    pub fn hasten(&mut self, position: u64, now: Instant) {
+        let has_waited = self.order.back().is_none_or(|(sent, ..)| now.saturating_duration_since(*sent) >= HASTE);
+        if has_waited && self.is_first_round() {
+            self.next = self.next.min(position);
+        }
     }
 
     /// The next canary, at `position`.
@@ -168,7 +204,7 @@ impl Canaries {
         let round = self.counts.len() - 1;
         let note = (round > 0).then_some(self.notes.len());
         if round > 0 {
-            self.notes.push(Note { host: place.host, round, answered: false });
+            self.notes.push(Note { host: place.host, round, fate: Fate::Silent });
         }
         self.pending.insert((place, ask), (now, note));
         self.order.push_back((now, place, ask));
@@ -187,7 +223,7 @@ impl Canaries {
         let was = self.pending.remove(&(place, ask));
         if let Some((_, note)) = was {
             if let Some(note) = note {
-                self.notes[note].answered = true;
+                self.notes[note].fate = Fate::Unsent;
             }
             self.order.retain(|(_, other, from)| (*other, *from) != (place, ask));
             if let Some(count) = self.counts.last_mut() {
@@ -201,7 +237,7 @@ impl Canaries {
     pub fn answered(&mut self, place: Place, ask: u8) -> Option<Instant> {
         let (sent, note) = self.pending.remove(&(place, ask))?;
         if let Some(note) = note {
-            self.notes[note].answered = true;
+            self.notes[note].fate = Fate::Answered;
         }
         if let Some(count) = self.counts.last_mut() {
             count.answered += 1;
@@ -236,9 +272,9 @@ impl Canaries {
         self.queue.clear();
     }
 
-    /// All canaries of the later rounds.
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
+    /// All canaries of the later rounds that left, in the order of their rounds.
+    pub fn asked(&self) -> impl DoubleEndedIterator<Item = &Note> {
+        self.notes.iter().filter(|note| note.fate != Fate::Unsent)
     }
 
     /// By round, the first one first.
@@ -259,7 +295,7 @@ mod tests {
         for host in 0..100 {
             canaries.learn(Place { host, port: 0 });
         }
-        canaries.begin_round(Vec::new(), Vec::new(), 100);
+        canaries.begin_round(Vec::new(), Vec::new(), |_| true, 100);
         canaries.begin_wave(10_000);
         let mut sent = Vec::new();
         for position in (0..10_000).filter(|position| is_asked(*position)) {

@@ -30,6 +30,8 @@ pub struct HostRecord {
     pub later: Vec<Later>,
     /// One of its canaries stayed silent.
     pub lost_canary: bool,
+    /// Nothing of it answers any more.
+    pub fallen: bool,
     /// Endpoints that are settled.
     pub answered: u32,
     pub open: PortSet,
@@ -82,6 +84,7 @@ impl HostRecord {
             found: 0,
             later: Vec::new(),
             lost_canary: false,
+            fallen: false,
             answered: 0,
             open: PortSet::default(),
             folded: Folded::default(),

@@ -76,6 +76,10 @@ pub(super) enum Phase {
     Resolving {
         until: Instant,
     },
+    /// Nothing answered in the round before: the wave that is prepared begins at this time.
+    Pausing {
+        until: Instant,
+    },
     /// A wave is under way.
     Asking,
     /// The wave is over; hosts that are still being resolved may make another one.
@@ -118,10 +122,25 @@ pub(super) struct Totals {
     pub(super) drops: u64,
     /// Answers of hosts that there was no room for.
     pub(super) unlisted: u64,
-    pub(super) unroutable: u64,
-    pub(super) forbidden: u64,
-    pub(super) no_device: u64,
+    pub(super) unroutable: NotAsked,
+    pub(super) forbidden: NotAsked,
+    pub(super) no_device: NotAsked,
+}
+
+/// Probes that did not leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NotAsked {
+    /// The first round's: endpoints that were not asked.
+    pub(super) endpoints: u64,
+    pub(super) repeated: u64,
     pub(super) example: Option<Endpoint>,
+}
+
+impl NotAsked {
+    pub(super) fn note(&mut self, endpoint: Endpoint, is_repeated: bool) {
+        *(if is_repeated { &mut self.repeated } else { &mut self.endpoints }) += 1;
+        self.example.get_or_insert(endpoint);
+    }
 }
 
 /// How long the first wave waits for neighbours at most.
@@ -200,22 +219,22 @@ impl<'s> Machine<'s> {
 
     /// A probe that was not sent, and never will be.
     pub fn on_unsent(&mut self, probe: &Probe, why: Unsent) {
-        let count = match why {
+        let endpoint = Endpoint::tcp(probe.syn.destination, probe.syn.port);
+        let not_asked = match why {
             Unsent::NoRoute => &mut self.totals.unroutable,
             Unsent::Forbidden => &mut self.totals.forbidden,
             Unsent::Device => &mut self.totals.no_device,
         };
-        *count += 1;
         self.totals.sent = self.totals.sent.saturating_sub(1);
-        let place = self.space.place_of(&Endpoint::tcp(probe.syn.destination, probe.syn.port));
+        let place = self.space.place_of(&endpoint);
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
-        if let (Some(place), Some(ask)) = (place, ask)
-            && !self.canaries.unsent(place, ask as u8)
-            && ask == self.round as usize
-        {
+        let is_canary = place
+            .zip(ask)
+            .is_some_and(|(place, ask)| self.canaries.unsent(place, u8::try_from(ask).unwrap_or(u8::MAX)));
+        if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
-        self.totals.example.get_or_insert_with(|| Endpoint::tcp(probe.syn.destination, probe.syn.port));
+        not_asked.note(endpoint, is_canary || place.is_none() || ask != Some(0));
     }
 
     /// A question that was not sent: its host has not been asked.

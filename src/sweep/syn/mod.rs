@@ -8,12 +8,15 @@
 //! A round ([`rounds`]) asks from a port of its own: a second SYN from the same port would meet the half-open state that
 //! the first one left. Its order is walked by [`transmit`], in passes that ask each host once, which is what the rate to
 //! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss ([`sample`]), and
-//! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of; [`receive`] says what an answer
-//! means; [`outcome`] sums up.
+//! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of, and
+//! [`fallen`] those that are not any more; [`receive`] says what an answer
+//! means; [`outcome`] sums up, and [`gaps`] says what is left open.
 
 mod answered;
 mod canaries;
 mod cookie;
+mod fallen;
+mod gaps;
 mod hosts;
 mod machine;
 mod neighbours;

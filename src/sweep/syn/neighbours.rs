@@ -60,6 +60,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Passes at most for those whom questions could not be sent to.
 const MOST_UNSENT: u32 = 3;
 
+/// So many addresses that nobody answers for may be a link that does not carry (a cable, a VLAN, spanning tree's delay).
+const MANY: u64 = 8;
+
 /// A neighbour that is there and awake answers within this.
 const QUICK: Duration = Duration::from_millis(30);
 
@@ -117,6 +120,11 @@ impl Neighbours {
     /// Hosts that did not answer, and that not all questions were sent for.
     pub fn unasked(&self) -> usize {
         self.unasked.len()
+    }
+
+    /// How many hosts were asked for, where none of many answered.
+    pub fn nobody(&self) -> Option<u64> {
+        (self.present == 0 && self.absent >= MANY).then_some(self.absent)
     }
 
     pub const fn passes(&self) -> u32 {
@@ -270,6 +278,7 @@ impl Neighbours {
         let most = match (self.missing > ENOUGH, self.unasked.is_empty()) {
             (true, _) => MOST_PASSES,
             (false, false) => MOST_UNSENT,
+            (false, true) if self.nobody().is_some() => 2,
             (false, true) => 1,
         };
         if self.passes >= most {

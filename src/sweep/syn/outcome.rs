@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::hosts::HostRecord;
 use super::machine::Machine;
 use super::receive::TOLD;
-use crate::model::report::{Gap, PortGroup, Recall, Sweep};
-use crate::model::{Endpoint, Observation, Place, PortRanges, PortState, Reason, Transport};
+use crate::model::report::{PortGroup, Recall, Sweep};
+use crate::model::{Observation, Place, PortRanges, PortState, Reason, Transport};
+use crate::sweep::SweepResult;
 use crate::sweep::tally::sort_groups;
-use crate::sweep::{SweepResult, recall};
 
 /// Open ports of one host, and their share of all that were asked, from which on they are no services.
 const FLOOD: usize = 1024;
@@ -50,6 +50,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
+            let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }
@@ -141,100 +142,6 @@ impl Machine<'_> {
         let by_number =
             self.hosts.values().filter(|host| host.open.len() >= FLOOD && host.open.len() as u64 * 2 >= self.ports);
         by_controls.chain(by_number.map(|host| host.address)).collect()
-    }
-
-    fn gaps(&self, interrupted: bool) -> Vec<Gap> {
-        let mut gaps = Vec::new();
-        let rounds = self.found.len();
-        if let Some(recall) = self.recall.filter(|_| !interrupted) {
-            let short = self.settings.recall.filter(|wanted| recall.lower < *wanted);
-            if let Some(wanted) = short {
-                gaps.push(Gap {
-                    what: format!("a recall of {wanted} is not assured: at least {:.4} is", recall.lower),
-                    cause: format!("answers were lost in all of {rounds} rounds"),
-                    settled_by: "a lower --rate, or another run".to_owned(),
-                    incomplete: true,
-                });
-            } else if self.settings.recall.is_none() && recall.expected_missing >= recall::ENOUGH {
-                gaps.push(Gap {
-                    what: format!("about {:.1} open TCP ports are expected to be missing", recall.expected_missing),
-                    cause: format!("answers were lost in all of {rounds} rounds"),
-                    settled_by: "a lower --rate, or another run".to_owned(),
-                    incomplete: true,
-                });
-            }
-        }
-        if self.totals.round_drops > 0 {
-            gaps.push(Gap {
-                what: format!("{} packets of the last round may have been answers", self.totals.round_drops),
-                cause: "this machine did not fetch them in time and its kernel dropped them".to_owned(),
-                settled_by: "a lower --rate".to_owned(),
-                incomplete: true,
-            });
-        }
-        let unheard = self.unheard().expected;
-        if unheard >= recall::ENOUGH && !interrupted {
-            gaps.push(Gap {
-                what: format!("about {unheard:.1} living hosts are expected among the silent ones"),
-                cause: format!("answers were lost, and silent hosts were asked in {} rounds", self.silent_asked.len()),
-                settled_by: "another run, a lower --rate, or fewer addresses at a time".to_owned(),
-                incomplete: true,
-            });
-        }
-        if self.totals.unlisted > 0 {
-            gaps.push(Gap {
-                what: format!(
-                    "{} answers, none of them open, are counted but not listed: of hosts that are told as silent, and that \
-                     were asked once",
-                    self.totals.unlisted
-                ),
-                cause: format!("more than {} hosts answered, and there is room for these", self.settings.most_hosts),
-                settled_by: "fewer addresses at a time, or --shard".to_owned(),
-                incomplete: true,
-            });
-        }
-        gaps.extend(self.gaps_of_neighbours());
-        let example = self.totals.example.map(|endpoint: Endpoint| format!(" ({endpoint})")).unwrap_or_default();
-        let unsent = [
-            (
-                self.totals.unroutable,
-                "this machine has no route there, or the router does not say where it is",
-                "a route, or a vantage that has one",
-            ),
-            (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
-            (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
-        ];
-        gaps.extend(unsent.into_iter().filter(|(count, ..)| *count > 0).map(|(count, cause, settled_by)| Gap {
-            what: format!("{count} endpoints were not asked{example}"),
-            cause: cause.to_owned(),
-            settled_by: settled_by.to_owned(),
-            incomplete: true,
-        }));
-        gaps
-    }
-}
-
-impl Machine<'_> {
-    /// Hosts on the link that may be there, though nobody answered for them.
-    fn gaps_of_neighbours(&self) -> impl Iterator<Item = Gap> {
-        let missing = self.neighbours.missing();
-        let passes = self.neighbours.passes();
-        let unheard = (missing > recall::ENOUGH).then(|| Gap {
-            what: format!("about {missing:.1} hosts on the link are expected to be missing"),
-            cause: format!("questions who has an address (ARP, NDP) or their answers were lost, in {passes} passes"),
-            settled_by: "another run, when the link loses less".to_owned(),
-            incomplete: true,
-        });
-        let unasked = self.neighbours.unasked();
-        let unasked = (unasked > 0).then(|| Gap {
-            what: format!(
-                "{unasked} addresses on the link may be somebody's, and were not asked for as often as others"
-            ),
-            cause: "this machine could not send the questions who has them (ARP, NDP)".to_owned(),
-            settled_by: "the network device up and a firewall that lets them pass, and another run".to_owned(),
-            incomplete: true,
-        });
-        unheard.into_iter().chain(unasked)
     }
 }
 

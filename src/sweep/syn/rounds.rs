@@ -63,7 +63,8 @@ impl Machine<'_> {
         self.speed.round_over(&round, now);
         if self.round > 0 && self.totals.round_sent == 0 {
             // Everything has answered: on all living hosts, or on those that were still asked.
-            self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow;
+            let nobody_fell = self.hosts.values().all(|host| !host.fallen);
+            self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow && nobody_fell;
             self.found.pop();
             self.found_open.pop();
             self.phase = Phase::Done;
@@ -71,6 +72,7 @@ impl Machine<'_> {
         }
         self.full_rounds += usize::from(!self.narrow);
         self.note_lost_canaries();
+        self.note_fallen();
         self.recall = self.judged();
         let next = self.round + 1;
         let hosts = match self.wanted() {
@@ -83,7 +85,12 @@ impl Machine<'_> {
             self.phase = Phase::Done;
             return;
         }
+        let pause = self.pause();
         self.begin_round(next, hosts, now);
+        if let Some(pause) = pause {
+            self.phase = Phase::Pausing { until: now + pause };
+            self.speed.paused(now + pause);
+        }
     }
 
     fn wanted(&mut self) -> Wanted {
@@ -115,9 +122,11 @@ impl Machine<'_> {
     fn hosts_to_ask(&mut self, silent: bool) -> Vec<u64> {
         if silent {
             self.silent_asked.push(self.round + 1);
-            return (0..self.space.addresses()).filter(|host| !self.neighbours.is_absent(*host)).collect();
+            let is_left_out =
+                |host: &u64| self.neighbours.is_absent(*host) || self.hosts.get(host).is_some_and(|host| host.fallen);
+            return (0..self.space.addresses()).filter(|host| !is_left_out(host)).collect();
         }
-        let is_living = |host: &HostRecord| host.alive || host.hinted;
+        let is_living = |host: &HostRecord| (host.alive || host.hinted) && !host.fallen;
         self.hosts.iter().filter(|(_, host)| is_living(host)).map(|(&number, _)| number).collect()
     }
 
@@ -149,7 +158,7 @@ impl Machine<'_> {
         // The order of a hash table is no order to rely on.
         of_hosts.sort_unstable();
         of_suspects.sort_unstable();
-        self.canaries.begin_round(of_hosts, of_suspects, probes);
+        self.canaries.begin_round(of_hosts, of_suspects, |host| asked.contains(&host), probes);
         self.canary_hosts = self.canaries.hosts();
         self.ask_controls_again();
         self.neighbours.begin_wave();

@@ -1,5 +1,7 @@
 //! What canaries at one rate say about the loss, and about another rate's. Pure.
 
+use crate::sweep::proportion;
+
 /// Canaries that were asked at one rate, and those of them that were lost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
@@ -14,7 +16,7 @@ impl Sample {
 
     /// The share that came through, as if half of one more had: none of ten is no proof of none.
     pub fn passed(self) -> f64 {
-        (f64::from(self.asked - self.lost) + 0.5) / (f64::from(self.asked) + 1.0)
+        proportion::smoothed(self.asked - self.lost, self.asked)
     }
 
     /// How far a sample of this size strays from a loss.
@@ -22,12 +24,9 @@ impl Sample {
         (loss * (1.0 - loss) / f64::from(self.asked.max(1))).sqrt()
     }
 
-    /// Whether the lower bound of the loss (Wilson's, Journal of the American Statistical Association 22, 1927) is more
-    /// than a half: then a few canaries say enough.
+    /// Whether the lower bound of the loss is more than a half: then a few canaries say enough.
     pub fn is_mostly_lost(self) -> bool {
-        let n = f64::from(self.asked.max(1));
-        let spread = CHANCE * (self.spread(self.loss()).powi(2) + (CHANCE / n).powi(2) / 4.0).sqrt();
-        self.loss() + CHANCE * CHANCE / (2.0 * n) - spread > 0.5 * (1.0 + CHANCE * CHANCE / n)
+        proportion::bounds(self.lost, self.asked, CHANCE).0 > 0.5
     }
 
     /// Whether at a fraction of the rate so much less is lost that the rate must have been the cause: half the rate would

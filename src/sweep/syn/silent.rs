@@ -34,7 +34,8 @@ impl Machine<'_> {
         }
         // A series of the rounds that asked silent hosts: what others lost says nothing about these.
         let heard = self.heard();
-        let count = |round: &u32| self.canaries.counts().get(*round as usize).copied().unwrap_or_default();
+        let counts = self.canaries_of_rounds();
+        let count = |round: &u32| counts.get(*round as usize).copied().unwrap_or_default();
         let canaries: Vec<Canaries> = self.silent_asked.iter().map(count).collect();
         let evidence = Evidence { found: &heard, found_open: &heard, canaries: &canaries, unanswered: Some(silent) };
         self.round == 0 || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
@@ -69,7 +70,7 @@ impl Machine<'_> {
     /// answered of each host that was heard (Horvitz and Thompson, Journal of the American Statistical Association 47,
     /// 1952).
     pub(super) fn unheard(&self) -> Unheard {
-        let all = self.canaries.counts().iter().fold(Canaries::default(), |all, round| Canaries {
+        let all = self.canaries_of_rounds().iter().fold(Canaries::default(), |all, round| Canaries {
             asked: all.asked + round.asked,
             answered: all.answered + round.answered,
         });

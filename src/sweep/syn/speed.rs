@@ -130,6 +130,17 @@ impl Speed {
         }
     }
 
+    /// Nothing leaves until then.
+    pub fn paused(&mut self, until: Instant) {
+        self.window.started = until;
+        self.last_canary = until;
+    }
+
+    /// Whether a rate is being tried: what is lost meanwhile may be its doing.
+    pub const fn is_trying(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// Judges a window that is over.
     fn turn(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.window.started);

@@ -14,30 +14,29 @@ struct Part {
 }
 
 impl Machine<'_> {
-    /// Recall as the rounds until now tell it.
+    /// Recall as the rounds until now tell it, of the hosts that have not fallen silent.
     pub(super) fn judged(&self) -> Option<Recall> {
         let [clean, suspect] = self.parts();
         let parts = [clean.evidence(self.full_rounds), suspect.evidence(self.found.len())];
-        recall::judge_parts(&self.together(), &parts)
+        let together = self.together(&clean, &suspect);
+        recall::judge_parts(&together.evidence(self.full_rounds), &parts)
     }
 
     /// Recall as if all hosts lost alike.
     pub(super) fn judged_together(&self) -> Option<Recall> {
-        recall::judge(&self.together())
+        let [clean, suspect] = self.parts();
+        recall::judge(&self.together(&clean, &suspect).evidence(self.full_rounds))
     }
 
-    /// The rounds that asked everybody.
-    fn together(&self) -> Evidence<'_> {
-        // An interrupted round counts, too.
-        let rounds = self.full_rounds.max(1).min(self.found.len());
-        let living = self.hosts.values().filter(|host| host.alive);
-        // A shard's share of a host is not known; all of it is no less.
-        let unanswered = living.map(|host| self.ports.saturating_sub(host.answered.into())).sum();
-        Evidence {
-            found: &self.found[..rounds],
-            found_open: &self.found_open[..rounds],
-            canaries: self.canaries.counts(),
-            unanswered: Some(unanswered),
+    fn together(&self, clean: &Part, suspect: &Part) -> Part {
+        let sums = |one: &[u64], other: &[u64]| one.iter().zip(other).map(|(one, other)| one + other).collect();
+        let mut canaries = self.canaries_of_rounds();
+        canaries.resize(self.found.len(), Canaries::default());
+        Part {
+            found: sums(&clean.found, &suspect.found),
+            found_open: sums(&clean.found_open, &suspect.found_open),
+            canaries,
+            unanswered: clean.unanswered + suspect.unanswered,
         }
     }
 
@@ -51,7 +50,7 @@ impl Machine<'_> {
             unanswered: 0,
         };
         let mut parts = [empty(), empty()];
-        for host in self.hosts.values().filter(|host| host.alive) {
+        for host in self.hosts.values().filter(|host| host.alive && !host.fallen) {
             let part = &mut parts[usize::from(host.is_suspect())];
             let (mut found, mut open) = (u64::from(host.found), host.open.len() as u64);
             for later in &host.later {
@@ -63,13 +62,14 @@ impl Machine<'_> {
             }
             part.found[0] += found;
             part.found_open[0] += open;
+            // A shard's share of a host is not known; all of it is no less.
             part.unanswered += self.ports.saturating_sub(host.answered.into());
         }
-        for note in self.canaries.notes().iter().filter(|note| note.round < rounds) {
-            let Some(host) = self.hosts.get(&note.host) else { continue };
+        for note in self.canaries.asked().filter(|note| note.round < rounds) {
+            let Some(host) = self.hosts.get(&note.host).filter(|host| !host.fallen) else { continue };
             let count = &mut parts[usize::from(host.is_suspect())].canaries[note.round];
             count.asked += 1;
-            count.answered += u32::from(note.answered);
+            count.answered += u32::from(note.is_answered());
         }
         parts
     }
@@ -77,8 +77,8 @@ impl Machine<'_> {
     /// Hosts one of whose canaries of this round stayed silent are suspects from now on.
     pub(super) fn note_lost_canaries(&mut self) {
         let round = self.round as usize;
-        for note in self.canaries.notes().iter().rev().take_while(|note| note.round == round) {
-            if !note.answered
+        for note in self.canaries.asked().rev().take_while(|note| note.round == round) {
+            if !note.is_answered()
                 && let Some(host) = self.hosts.get_mut(&note.host)
             {
                 host.lost_canary = true;
@@ -88,13 +88,14 @@ impl Machine<'_> {
 
     /// Numbers of the living hosts that are known to have lost something.
     pub(super) fn suspects(&self) -> Vec<u64> {
-        let suspects = self.hosts.iter().filter(|(_, host)| host.alive && host.is_suspect());
+        let suspects = self.hosts.iter().filter(|(_, host)| host.alive && !host.fallen && host.is_suspect());
         suspects.map(|(&number, _)| number).collect()
     }
 }
 
 impl Part {
     fn evidence(&self, rounds: usize) -> Evidence<'_> {
+        // An interrupted round counts, too.
         let rounds = rounds.max(1).min(self.found.len());
         Evidence {
             found: &self.found[..rounds],

@@ -42,6 +42,14 @@ impl Machine<'_> {
                     }
                     return self.wait(now, until.min(now + RESOLVING_LOOK), batch);
                 }
+                Phase::Pausing { until } => {
+                    if now < until {
+                        return self.wait(now, until, batch);
+                    }
+                    self.totals.round_began = Some(now);
+                    self.wave.began = Some(now);
+                    self.phase = Phase::Asking;
+                }
                 Phase::Asking => match self.fill(now, batch) {
                     Filled::Full => return Next::Send,
                     Filled::Paced(wait) => return self.wait(now, now + wait.max(SHORTEST_WAIT), batch),
@@ -120,6 +128,9 @@ impl Machine<'_> {
         if self.wave.position < self.wave.len {
             self.wave.sent.note(self.wave.position, now);
         }
+        if self.speed.is_trying() {
+            self.canaries.hasten(self.wave.position, now);
+        }
         for _ in 0..EXAMINE {
             if batch.probes.len() >= limit {
                 return Filled::Full;
@@ -178,12 +189,17 @@ impl Machine<'_> {
     fn way(&mut self, place: Place, endpoint: Endpoint) -> Option<(u16, NextHop)> {
         let Some(way) = self.settings.ways.to(endpoint.address) else {
             if self.round == 0 {
-                self.totals.unroutable += 1;
-                self.totals.example.get_or_insert(endpoint);
+                self.totals.unroutable.note(endpoint, false);
             }
             return None;
         };
         match way.hop {
+            Hop::Closed => {
+                if self.round == 0 {
+                    self.totals.no_device.note(endpoint, false);
+                }
+                None
+            }
             Hop::Routed => Some((way.source, NextHop::Routed)),
             Hop::OnLink => self.neighbours.mac(place.host).map(|mac| (way.source, NextHop::Neighbour(mac))),
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
 
 /// How a destination is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,10 @@ pub struct Way {
 }
 
 /// Whom a frame for a destination goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hop {
+    /// The way out is not to be had: nobody there can be asked.
+    Closed,
     /// A gateway, `lo`, or a device without link-layer addresses: the driver knows.
     Routed,
     /// The destination itself, which must be resolved by ARP or neighbour discovery.

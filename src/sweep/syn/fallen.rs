@@ -1,0 +1,100 @@
+//! Hosts that answered and then fell silent. Pure.
+//!
+//! What has answered is asked again in every later round. Where none of it answers any more, in some rounds together, that
+//! is no loss that could be measured: a firewall bans scanners or does not let a port be asked twice, or the host is gone.
+//! More rounds would tell nothing, and its silence says nothing of what others lose: it is left out, and that is said.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::machine::Machine;
+use crate::model::report::Gap;
+use crate::sweep::fallen;
+use crate::sweep::recall::Canaries;
+
+/// Rounds of silence, at least.
+const ROUNDS: u32 = 3;
+/// The chance that a host's canaries are all lost as others' are, at most.
+const CHANCE: f64 = 0.001;
+/// A round of fewer canaries may be all silent by chance.
+const FEW: u32 = 5;
+/// After a round that nothing answered in the next one waits: an outage may be over by then.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The latest rounds in which nothing of a host answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Silence {
+    rounds: u32,
+    canaries: u32,
+}
+
+impl Machine<'_> {
+    /// Hosts that have fallen silent, as the rounds until now tell it, are left out from now on.
+    pub(super) fn note_fallen(&mut self) {
+        if self.speed.is_trying() {
+            return;
+        }
+        let mut rounds: BTreeMap<(u64, usize), Canaries> = BTreeMap::new();
+        for note in self.canaries.asked() {
+            let count = rounds.entry((note.host, note.round)).or_default();
+            count.asked += 1;
+            count.answered += u32::from(note.is_answered());
+        }
+        let mut silences: BTreeMap<u64, Silence> = BTreeMap::new();
+        for (&(host, round), canaries) in &rounds {
+            let Some(record) = self.hosts.get(&host) else { continue };
+            let silence = silences.entry(host).or_default();
+            let is_heard = canaries.answered > 0 || record.later.iter().any(|later| later.round == round);
+            *silence = if is_heard {
+                Silence::default()
+            } else {
+                Silence { rounds: silence.rounds + 1, canaries: silence.canaries + canaries.asked }
+            };
+        }
+        // What those lose that are not silent all the time.
+        let mut others = Canaries::default();
+        for ((host, _), canaries) in &rounds {
+            if silences.get(host).is_some_and(|silence| silence.rounds < ROUNDS) {
+                others.asked += canaries.asked;
+                others.answered += canaries.answered;
+            }
+        }
+        let loss = others.loss();
+        for (host, silence) in silences {
+            let chance = loss.powi(i32::try_from(silence.canaries).unwrap_or(i32::MAX));
+            if silence.rounds >= ROUNDS
+                && chance < CHANCE
+                && let Some(record) = self.hosts.get_mut(&host)
+            {
+                record.fallen = true;
+            }
+        }
+    }
+
+    /// How long the next round is to wait: nothing answered in the one that is over, and in so many before it.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        if self.speed.is_trying() {
+            return None;
+        }
+        let counts = self.canaries.counts().iter().skip(1).rev();
+        let dead = counts.take_while(|count| count.asked >= FEW && count.answered == 0).count();
+        u32::try_from(dead).ok().filter(|dead| *dead > 0).map(|dead| PAUSE * dead.min(ROUNDS))
+    }
+
+    /// Canaries by round, the first round's first, but for those of hosts that fell silent.
+    pub(super) fn canaries_of_rounds(&self) -> Vec<Canaries> {
+        let mut counts = vec![Canaries::default(); self.canaries.counts().len()];
+        counts[0] = self.canaries.counts()[0];
+        for note in self.canaries.asked() {
+            if self.hosts.get(&note.host).is_some_and(|host| !host.fallen) {
+                counts[note.round].asked += 1;
+                counts[note.round].answered += u32::from(note.is_answered());
+            }
+        }
+        counts
+    }
+
+    pub(super) fn gap_of_fallen(&self) -> Option<Gap> {
+        fallen::gap(self.hosts.values().filter(|host| host.fallen).map(|host| host.address).collect())
+    }
+}
