@@ -209,6 +209,16 @@ fn what_is_open_is_told_at_once_and_stands_in_the_result() {
 }
 
 #[test]
+fn that_it_sums_up_is_said_after_all_that_is_found() {
+    let (_, last) = sweep(MemoryLink::new(&[22, 80], Fault::None), None, |mut stream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.lines().last().map(|line| serde_json::from_str(line).unwrap())
+    });
+    assert!(matches!(last, Some(Event::SummingUp)), "{last:?}");
+}
+
+#[test]
 fn it_stops_when_it_is_asked_to_and_says_what_was_not_asked() {
     let began = Instant::now();
     let (result, ()) = sweep(MemoryLink::new(&[22], Fault::None), Some(20), |mut stream| {

@@ -135,6 +135,8 @@ impl<'a, L: Link> Driver<'a, L> {
         };
         self.send_the_rest(&mut machine);
         self.count_losses(&mut machine, Instant::now());
+        // Nobody is to take the silence for a standstill. One who is gone is noticed when the result is told.
+        let _ = tell(self.stream, &Event::SummingUp);
         let mut result = machine.finish(Instant::now(), interrupted);
         let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
         result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();

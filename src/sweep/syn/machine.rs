@@ -20,6 +20,7 @@ use crate::model::report::Recall;
 use crate::model::{Endpoint, Observation, Place, PortRanges, ProbeSpace};
 use crate::sweep::Progress;
 use crate::sweep::pace::Pace;
+use crate::sweep::texts::Texts;
 use crate::wire::{Mac, Syn};
 
 /// A SYN sweep of a space. See the [module](super) for how it is driven.
@@ -53,6 +54,8 @@ pub struct Machine<'s> {
     pub(super) round: u32,
     pub(super) wave: Wave,
     pub(super) open: Vec<Observation>,
+    /// TCP options of open endpoints.
+    pub(super) texts: Texts,
     /// Answering endpoints, and open ones, by how often they had been asked.
     pub(super) found: Vec<u64>,
     pub(super) found_open: Vec<u64>,
@@ -161,6 +164,7 @@ impl<'s> Machine<'s> {
             round: 0,
             wave: Wave::default(),
             open: Vec::new(),
+            texts: Texts::default(),
             found: vec![0],
             found_open: vec![0],
             recall: None,

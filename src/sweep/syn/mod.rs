@@ -39,6 +39,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::wire::{Mac, Syn};
+pub use answered::Answered;
 pub use machine::Machine;
 pub use ways::{Hop, Way, Ways};
 

@@ -112,6 +112,7 @@ impl Machine<'_> {
             return None;
         }
         self.unproven.remove(&place);
+        let options = self.texts.share(&tcp.options.to_string());
         let asked = u8::try_from(ask + 1).unwrap_or(u8::MAX);
         self.found_open(
             &answer,
@@ -121,7 +122,7 @@ impl Machine<'_> {
                 rtt_us: rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
                 asked: Some(asked),
                 window: Some(tcp.window),
-                options: Some(tcp.options.to_string()),
+                options: Some(options),
                 ..Evidence::default()
             },
         )
@@ -190,7 +191,7 @@ impl Machine<'_> {
             self.totals.replies += 1;
             self.totals.controls_open = self.totals.controls_open.saturating_sub(1);
             host.heard(ttl);
-            host.controls.answered(endpoint.port, tcp);
+            host.controls.answered(endpoint.port, tcp, &mut self.texts);
         }
     }
 
