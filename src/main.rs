@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    postern::run::main(postern::cli::Args::parse()).into()
+    let args = postern::cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    postern::run::main(args).into()
 }

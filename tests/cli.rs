@@ -139,6 +139,90 @@ fn probes_are_listed_in_the_files_that_are_named() {
     assert_eq!(std::fs::read_to_string(&table).unwrap(), stdout(&postern(&["probes", "list"])));
 }
 
+/// `--probes DIR` means the same wherever definitions are used.
+#[test]
+fn definitions_of_ones_own_are_listed_shown_and_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (probes, scan) = (path("probes"), path("scan.json"));
+    std::fs::create_dir(&probes).unwrap();
+    let builtin = std::fs::read_to_string("probes/etcd.toml").unwrap();
+    let house =
+        builtin.replace("\ntitle = \"", "\ntitle = \"House: ").replace("disable = \"No", "disable = \"House: No");
+    let etcd = builtin.replace("\ntitle = \"", "\ntitle = \"Ours: ");
+    std::fs::write(format!("{probes}/house.toml"), &house).unwrap();
+    std::fs::write(format!("{probes}/etcd.toml"), &etcd).unwrap();
+    let with = |args: &[&str]| postern(&[args, &["--probes", &probes]].concat());
+
+    let list = with(&["probes", "list", "-o", "json"]);
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let title = |name: &str| {
+        let list = list.as_array().unwrap();
+        list.iter().find(|one| one["name"] == name).map(|one| one["title"].as_str().unwrap().to_owned())
+    };
+    assert!(title("house").unwrap().starts_with("House: ") && title("etcd").unwrap().starts_with("Ours: "), "{list}");
+    assert!(title("kubelet").is_some());
+    for (name, text) in [("house", &house), ("etcd", &etcd)] {
+        assert_eq!(stdout(&with(&["probes", "show", name])).trim_end(), text.trim_end());
+    }
+    assert_eq!(stdout(&with(&["probes", "show", "kubelet"])), stdout(&postern(&["probes", "show", "kubelet"])));
+    assert_eq!(postern(&["probes", "show", "house"]).status.code(), Some(2));
+
+    // A transport that it does not speak is found out before anything is sent, and after the definition.
+    let refused = stderr(&with(&["probes", "test", "house", "198.18.0.1:1/udp"]));
+    assert!(refused.contains("`house` does not speak over udp"), "{refused}");
+
+    std::fs::write(&scan, scanned("house").to_string()).unwrap();
+    let listing = "198.18.0.7=tests/data/host/listings/ss-root.txt";
+    let correlate = ["correlate", "--scan", &scan, "--host-report", listing, "-o", "json"];
+    let advice = |output: &Output| {
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let about = findings.iter().find(|one| one["rule"] == "unauthenticated-service");
+        about.unwrap_or_else(|| panic!("{report:#}"))["triage"]["disable"].as_str().unwrap().to_owned()
+    };
+    assert!(advice(&with(&correlate)).starts_with("House: No"), "{}", advice(&with(&correlate)));
+    assert!(!advice(&postern(&correlate)).contains("House"));
+
+    for args in [&["probes", "list"][..], &["probes", "show", "etcd"], &["probes", "test", "etcd", "198.18.0.1:1"]] {
+        let output = postern(&[args, &["--probes", "/nonexistent"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains("/nonexistent"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+/// A saved scan that found this service on 198.18.0.7:2379, letting everybody in.
+fn scanned(service: &str) -> serde_json::Value {
+    serde_json::json!({
+        "schema": "postern.report/1",
+        "tool": {"name": "postern", "version": "0.0.0"},
+        "run": {
+            "id": "r1",
+            "started_at": "2026-11-24T12:00:00Z",
+            "finished_at": "2026-11-24T12:00:09Z",
+            "status": "complete",
+            "scope": {"targets": ["198.18.0.7"], "excluded": [], "ports": {"tcp": "2379", "udp": ""}},
+            "vantages": [],
+            "sweep": null,
+            "gaps": [],
+        },
+        "hosts": [{
+            "id": "198.18.0.7",
+            "address": "198.18.0.7",
+            "endpoints": [{
+                "address": "198.18.0.7", "transport": "tcp", "port": 2379, "state": "open", "reason": "accepted",
+                "evidence": {}, "seen_from": [],
+                "service": {
+                    "name": service, "access": "unauthenticated", "severity": "critical", "summary": "", "evidence": [],
+                },
+            }],
+            "other_ports": [],
+        }],
+        "silent": [],
+        "findings": [],
+    })
+}
+
 /// What streams is what a run finds; the other commands have one document.
 #[test]
 fn formats_that_mean_nothing_are_refused() {

@@ -110,6 +110,59 @@ fn an_operator_that_nobody_knows_is_named() {
     assert_eq!(answer["unknown"], json!(["what `~~` compares (asked by `tcp dport ~~ 22 drop`)"]));
 }
 
+/// What the rules do is all that was asked: a report without them answers nothing, and says so.
+#[test]
+fn rules_that_the_report_lacks_are_4_and_a_gap() {
+    let told = |report: &Value| {
+        let (_kept, file) = saved(report);
+        let (table, json) = (explain(&file, &[]), explain(&file, &["-o", "json"]));
+        assert_eq!(table.status.code(), json.status.code(), "{table:?}");
+        let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
+        (table.status.code().unwrap(), String::from_utf8(table.stdout).unwrap(), answer)
+    };
+    let (code, table, answer) = told(&report(Value::Null));
+    assert_eq!((code, &answer["path"], &answer["intent"]), (4, &json!("unknown"), &json!("unknown")), "{answer:#}");
+    let gap = json!({
+        "what": "packet filter rules of the host",
+        "cause": "the rules, which the report lacks",
+        "settled_by": "`postern host` on the machine, as root",
+        "incomplete": true,
+    });
+    assert_eq!(answer["gaps"], json!([gap]));
+    assert!(table.contains("NOT LOOKED AT\n  - packet filter rules of the host: the rules"), "{table}");
+    // One backend of several.
+    let (code, _, answer) = told(&report(json!({"empty": ["nft", "iptables-legacy"]})));
+    assert_eq!((code, &answer["gaps"][0]["cause"]), (4, &json!("iptables-legacy: not read (IPv6)")), "{answer:#}");
+    let (code, table, answer) = told(&report(nothing()));
+    assert_eq!((code, &answer["path"], &answer["gaps"]), (0, &json!("accept"), &Value::Null), "{answer:#}");
+    assert!(!table.contains("NOT LOOKED AT"), "{table}");
+}
+
+/// Only the namespaces count that the packet gets to.
+#[test]
+fn rules_of_a_container_are_missed_where_the_packet_goes_there() {
+    let container = json!({"name": "container:web", "inode": 2, "addresses": ["172.17.0.2"], "network": {
+        "interfaces": [{"index": 2, "name": "eth0", "up": true, "addresses": [{"address": "172.17.0.2", "prefix": 16}]}],
+    }});
+    let mut report = report(nothing());
+    let host = &mut report["namespaces"][0]["network"];
+    let docker =
+        json!({"table": 254, "kind": "unicast", "destination": "172.17.0.0", "prefix": 16, "interface": "docker0"});
+    host["routes"].as_array_mut().unwrap().push(docker);
+    host["interfaces"].as_array_mut().unwrap().push(json!({"index": 4, "name": "docker0", "up": true}));
+    host["sysctls"]["ipv4.ip_forward"] = json!("1");
+    host["sysctls"]["ipv4.conf.eth0.forwarding"] = json!("1");
+    report["namespaces"].as_array_mut().unwrap().push(container);
+    let (_kept, file) = saved(&report);
+    let inside = ask(&file, &["--to", "172.17.0.2:80", "--from", "198.18.0.1", "-o", "json"]);
+    let answer: Value = serde_json::from_slice(&inside.stdout).unwrap();
+    assert_eq!(inside.status.code(), Some(4), "{answer:#}");
+    let gaps = answer["gaps"].as_array().unwrap();
+    assert_eq!(gaps.len(), 1, "{answer:#}");
+    assert_eq!(gaps[0]["what"], "packet filter rules of the host, in namespace container:web");
+    assert_eq!(explain(&file, &[]).status.code(), Some(0));
+}
+
 fn answer(file: &Path, to: &str, from: &str) -> Value {
     let output = ask(file, &["--to", to, "--from", from, "-o", "json"]);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))

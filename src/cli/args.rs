@@ -7,10 +7,10 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 
+use super::values::{address, endpoint, number, share};
 use super::{EngineChoice, OutputSpec, TransmitChoice};
 use crate::model::{Endpoint, Severity, Shard};
 
@@ -38,6 +38,13 @@ Exit codes of scan, audit and correlate:
   3  findings at or above --fail-on
   4  incomplete: no such finding, but something could not be looked at";
 
+const EXPLAIN_EXIT_CODES: &str = "\
+Exit codes:
+  0  the packet was followed; `path` is unknown only where `unknown` says what it depends on
+  1  failed
+  2  wrong usage, or a report that cannot be read
+  4  incomplete: rules on the packet's way were not read, `gaps` says which and what would settle it";
+
 const TEST_EXIT_CODES: &str = "\
 Exit codes:
   0  the port is open and was asked; `service` says what answered
@@ -57,6 +64,7 @@ pub enum Command {
     /// The verdicts of audit, offline: a saved scan joined with host reports
     Correlate(CorrelateArgs),
     /// What a host's own firewall does with a packet, rule by rule, from a saved host report
+    #[command(after_help = EXPLAIN_EXIT_CODES)]
     Explain(ExplainArgs),
     /// The probe definitions
     #[command(subcommand)]
@@ -193,9 +201,8 @@ pub struct SweepArgs {
     #[arg(long, conflicts_with = "no_probes")]
     pub probe_fragile: bool,
 
-    /// Probe definitions of your own, over the built-in ones of the same name
-    #[arg(long = "probes", value_name = "DIR")]
-    pub probes_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub definitions: DefinitionArgs,
 
     /// Allow targets outside private, shared, loopback, link-local, benchmark and documentation ranges
     #[arg(long)]
@@ -204,6 +211,14 @@ pub struct SweepArgs {
     /// Print targets, packets and time; send nothing
     #[arg(long)]
     pub plan: bool,
+}
+
+/// Which probe definitions are used.
+#[derive(Debug, clap::Args)]
+pub struct DefinitionArgs {
+    /// Probe definitions of your own, over the built-in ones of the same name
+    #[arg(long = "probes", value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -258,6 +273,9 @@ pub struct CorrelateArgs {
     pub host_reports: Vec<String>,
 
     #[command(flatten)]
+    pub definitions: DefinitionArgs,
+
+    #[command(flatten)]
     pub result: ResultArgs,
 }
 
@@ -291,11 +309,15 @@ pub enum ProbesCommand {
         /// table or json; with =PATH to a file instead of stdout. Repeats
         #[arg(short, long = "output", value_name = "FORMAT[=PATH]", value_parser = OutputSpec::document)]
         outputs: Vec<OutputSpec>,
+        #[command(flatten)]
+        definitions: DefinitionArgs,
     },
     /// One definition as it is written
     Show {
         /// As `postern probes list` calls it
         name: String,
+        #[command(flatten)]
+        definitions: DefinitionArgs,
     },
     /// Check a definition: syntax, triage answers, examples
     Check {
@@ -316,49 +338,9 @@ pub enum ProbesCommand {
         /// Ask on a port whose owners are known to fall over (printers print, controllers stop), too
         #[arg(long)]
         probe_fragile: bool,
+        #[command(flatten)]
+        definitions: DefinitionArgs,
     },
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let with_transport = if text.contains('/') { text.to_owned() } else { format!("{text}/tcp") };
-    match with_transport.parse::<Endpoint>() {
-        Ok(endpoint) if endpoint.port > 0 => Ok(endpoint),
-        Ok(_) => Err("port 0 is no port (RFC 6335, section 6); hint: 1 to 65535".to_owned()),
-        Err(_) => Err(format!(
-            "`{text}` is no endpoint; hint: an address and a port, 198.18.0.1:2379/tcp or [2001:db8::1]:111/udp"
-        )),
-    }
-}
-
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| format!("`{text}` is no address; hint: 198.18.0.2 or 2001:db8::2, without a port"))
-}
-
-/// Between 0 and 1.
-fn share(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share| *share > 0.0 && *share < 1.0)
-        .ok_or_else(|| format!("`{text}` is no share; hint: a number between 0 and 1, such as 0.999"))
-}
-
-/// A whole number above 0.
-fn number<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, String> {
-    text.parse()
-        .ok()
-        .filter(|number| *number > N::default())
-        .ok_or_else(|| format!("`{text}` is no whole number above 0; hint: leave the option out for what is usual"))
-}
-
-/// Splits `[ADDRESS=]FILE`: the part in front counts only when it is an address.
-pub fn host_report_source(text: &str) -> (Option<IpAddr>, &str) {
-    match text.split_once('=') {
-        Some((address, file)) => match address.parse() {
-            Ok(address) => (Some(address), file),
-            Err(_) => (None, text),
-        },
-        None => (None, text),
-    }
 }
 
 #[cfg(test)]
@@ -370,24 +352,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn an_address_in_front_of_a_host_report_is_split_off() {
-        let address = Some("198.18.0.7".parse().unwrap());
-        assert_eq!(host_report_source("198.18.0.7=web.txt"), (address, "web.txt"));
-        assert_eq!(host_report_source("web=7.txt"), (None, "web=7.txt"));
-        assert_eq!(host_report_source("2001:db8::7=-").0, Some("2001:db8::7".parse().unwrap()));
-    }
-
-    #[test]
-    fn probes_test_takes_an_endpoint_without_transport() {
-        assert_eq!(endpoint("127.0.0.1:2379").unwrap().to_string(), "127.0.0.1:2379/tcp");
-        assert_eq!(endpoint("[::1]:111/udp").unwrap().to_string(), "[::1]:111/udp");
-        // What was written is named, not what was made of it.
-        for wrong in ["etcd", "198.18.0.1", "2001:db8::1:80", "198.18.0.1:80/sctp"] {
-            assert!(endpoint(wrong).unwrap_err().starts_with(&format!("`{wrong}`")), "{wrong}");
-        }
-        assert!(endpoint("198.18.0.1:0").unwrap_err().contains("1 to 65535"));
     }
 }

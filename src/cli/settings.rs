@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{
-    AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs, host_report_source,
-};
+use super::args::{AuditArgs, CorrelateArgs, ExplainArgs, HostArgs, ResultArgs, ScanArgs, SshArgs, SweepArgs};
+use super::host_reports::{self, HostReportSource};
 use super::usage::UsageError;
 use super::{Destination, EngineChoice, OutputSpec, TransmitChoice, VantageChoice};
 use crate::host::remote::{RemoteSettings, SshDestination};
@@ -69,6 +68,7 @@ pub struct AuditSettings {
 pub struct CorrelateSettings {
     pub scan: PathBuf,
     pub host_reports: Vec<HostReportSource>,
+    pub probes_dir: Option<PathBuf>,
     pub result: ResultSettings,
 }
 
@@ -96,23 +96,6 @@ pub enum HostOf {
     /// As a listing shows it.
     Listing(Source, PathBuf),
     Remote(SshDestination, RemoteSettings),
-}
-
-/// A host report given by the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostReportSource {
-    /// The address that it is of, when the operator says so.
-    pub address: Option<IpAddr>,
-    pub from: ReportFrom,
-}
-
-/// Where a host report is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReportFrom {
-    /// `-` is stdin.
-    File(PathBuf),
-    /// To be taken on the machine itself.
-    Ssh(SshDestination),
 }
 
 impl ScanSettings {
@@ -164,7 +147,7 @@ impl ScanSettings {
                 (false, true) => ProbeUse::Fragile,
                 (false, false) => ProbeUse::Safe,
             },
-            probes_dir: sweep.probes_dir,
+            probes_dir: sweep.definitions.directory,
             allow_public: sweep.allow_public,
             plan: sweep.plan,
             result: ResultSettings::from_args(result)?,
@@ -180,7 +163,7 @@ impl AuditSettings {
         if stdin_targets && host_reports.iter().any(HostReportSource::is_stdin) {
             return Err(UsageError::TwiceFromStdin { options: "TARGET and --host-report".to_owned() });
         }
-        stdin_once(&host_reports)?;
+        host_reports::once_from_stdin(&host_reports)?;
         let scan = ScanSettings::new(args.targets, args.sweep, udp, (args.result, args.ssh))?;
         Ok(Self { scan, host_reports })
     }
@@ -192,11 +175,12 @@ impl CorrelateSettings {
         if let Some(value) = host_reports.iter().find_map(HostReportSource::destination) {
             return Err(UsageError::SshOffline { value: value.to_string() });
         }
-        stdin_once(&host_reports)?;
+        host_reports::once_from_stdin(&host_reports)?;
         if args.scan.as_os_str() == "-" && host_reports.iter().any(HostReportSource::is_stdin) {
             return Err(UsageError::TwiceFromStdin { options: "--scan and --host-report".to_owned() });
         }
-        Ok(Self { scan: args.scan, host_reports, result: ResultSettings::from_args(args.result)? })
+        let result = ResultSettings::from_args(args.result)?;
+        Ok(Self { scan: args.scan, host_reports, probes_dir: args.definitions.directory, result })
     }
 }
 
@@ -222,7 +206,7 @@ impl HostSettings {
         .find_map(|(source, path)| path.map(|path| HostOf::Listing(source, path)));
         let outputs = outputs_of(args.outputs)?;
         let of = match args.machine {
-            Some(machine) => HostOf::Remote(destination(&machine)?, remote(args.ssh)),
+            Some(machine) => HostOf::Remote(host_reports::destination(&machine)?, remote(args.ssh)),
             None => listing.unwrap_or(HostOf::ThisMachine),
         };
         Ok(Self { of, outputs })
@@ -232,36 +216,6 @@ impl HostSettings {
 impl ResultSettings {
     fn from_args(args: ResultArgs) -> Result<Self, UsageError> {
         Ok(Self { outputs: outputs_of(args.outputs)?, fail_on: args.fail_on })
-    }
-}
-
-impl HostReportSource {
-    fn from_args(args: &[String]) -> Result<Vec<Self>, UsageError> {
-        args.iter()
-            .map(|text| {
-                let (address, place) = host_report_source(text);
-                let from = if place.starts_with(SshDestination::SCHEME) {
-                    ReportFrom::Ssh(destination(place)?)
-                } else if place.is_empty() {
-                    return Err(UsageError::NoFile { value: text.clone() });
-                } else {
-                    ReportFrom::File(PathBuf::from(place))
-                };
-                Ok(Self { address, from })
-            })
-            .collect()
-    }
-
-    pub fn is_stdin(&self) -> bool {
-        matches!(&self.from, ReportFrom::File(path) if path.as_os_str() == "-")
-    }
-
-    /// Where it is taken over ssh.
-    pub const fn destination(&self) -> Option<&SshDestination> {
-        match &self.from {
-            ReportFrom::Ssh(destination) => Some(destination),
-            ReportFrom::File(_) => None,
-        }
     }
 }
 
@@ -275,10 +229,6 @@ fn vantages(given: &[String]) -> Result<Vec<VantageChoice>, UsageError> {
         choices.push(choice);
     }
     Ok(choices)
-}
-
-fn destination(value: &str) -> Result<SshDestination, UsageError> {
-    value.parse().map_err(|problem| UsageError::Ssh { value: value.to_owned(), problem })
 }
 
 fn remote(args: SshArgs) -> RemoteSettings {
@@ -297,13 +247,6 @@ const PROBES: &str = "probes";
 /// Whether an argument among the targets can only have been meant as PORTS: a host is called by none of these.
 fn is_ports(text: &str) -> bool {
     matches!(text, "none" | "all" | PROBES) || (!text.is_empty() && text.parse::<PortRanges>().is_ok())
-}
-
-fn stdin_once(host_reports: &[HostReportSource]) -> Result<(), UsageError> {
-    if host_reports.iter().filter(|source| source.is_stdin()).count() > 1 {
-        return Err(UsageError::TwiceFromStdin { options: "two --host-report".to_owned() });
-    }
-    Ok(())
 }
 
 fn rate(option: &'static str, value: &str) -> Result<Option<u64>, UsageError> {
@@ -356,6 +299,7 @@ mod tests {
         assert_eq!(settings.scan.udp_ports.as_deref(), Some("probes"));
         assert_eq!(settings.scan.host_rate, Some(5000));
         assert_eq!(settings.scan.rate, None);
+        assert_eq!((settings.scan.remote.parallel, settings.scan.remote.agentless), (8, false));
         assert_eq!(settings.scan.result.outputs, [OutputSpec::default_table()]);
     }
 
@@ -369,20 +313,6 @@ mod tests {
         assert!(audit(&["--udp=53", "none.lan"]).is_ok() && audit(&["--udp", "198.18.0.1-50"]).is_ok());
         assert_eq!(audit(&["--udp=none"]).unwrap().scan.udp_ports, None);
         assert_eq!(audit(&["--udp=none", "-p", "none"]).unwrap_err(), UsageError::NoPorts);
-    }
-
-    #[test]
-    fn host_reports_over_ssh() {
-        let given =
-            ["--host-report", "ssh://ops@web", "--host-report", "198.18.0.7=ssh://db:2222", "--host-report", "a=b"];
-        let settings = audit(&given).unwrap();
-        let [web, db, file] = &settings.host_reports[..] else { panic!("{:?}", settings.host_reports) };
-        assert_eq!((web.address, web.destination().unwrap().user()), (None, Some("ops")));
-        assert_eq!((db.address, db.destination().unwrap().port()), ("198.18.0.7".parse().ok(), Some(2222)));
-        assert_eq!(file.from, ReportFrom::File(PathBuf::from("a=b")));
-        assert_eq!((settings.scan.remote.parallel, settings.scan.remote.agentless), (8, false));
-        assert!(matches!(audit(&["--host-report", "ssh://-oX"]), Err(UsageError::Ssh { .. })));
-        assert!(matches!(audit(&["--host-report", "198.18.0.7="]), Err(UsageError::NoFile { .. })));
     }
 
     #[test]

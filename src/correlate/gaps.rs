@@ -8,10 +8,10 @@ use super::join::Joined;
 use super::lookup::SweptPorts;
 use super::machine::{Machine, Presence, UNKNOWN};
 use super::scope::Asked;
-use super::{unread_rules, words};
+use super::words;
 use crate::model::host_report::{HOST_NAMESPACE, OWN_WORD, OWN_WORD_OF_ROOT, Source};
 use crate::model::report::Gap;
-use crate::model::{HostReport, PathModel, PortRanges, Reason, Transport};
+use crate::model::{HostReport, PathModel, PortRanges, Reason, Transport, unread};
 
 /// What was asked, and what came of it.
 #[derive(Debug)]
@@ -37,11 +37,12 @@ pub fn of_machine(joined: &Joined<'_>, path: Option<&dyn PathModel>, sweep: &Swe
         }
     }
     gaps.extend(only_listed(machine, &name));
-    gaps.extend(unread_rules::misunderstood(path, &name));
+    let rules = path.map_or_else(|| vec![unread::no_rules(&name)], |path| unread::gaps(&path.unread(), &name));
+    // That nobody read the rules of a host that was not asked is no loss.
+    gaps.extend(rules.into_iter().filter(|gap| gap.incomplete || joined.any_address().is_some()));
     if joined.any_address().is_none() {
         return gaps;
     }
-    gaps.extend(unread_rules::absent(path, &name));
     gaps.extend(unasked_addresses(joined, &name, sweep.asked));
     gaps.extend(unasked_ports(joined, &name, sweep.placed));
     gaps.extend(unasked_translations(joined, &name, sweep.ports));

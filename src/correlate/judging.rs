@@ -192,25 +192,8 @@ fn seen_from(host: &Host, address: IpAddr, around: &Surroundings<'_>) -> Vec<Str
 }
 
 fn entry(endpoint: Endpoint, seen: Seen, seen_from: Vec<String>) -> EndpointEntry {
-    let Endpoint { address, transport, port } = endpoint;
     let Seen { state, reason, evidence } = seen;
-    EndpointEntry {
-        address,
-        transport,
-        port,
-        state,
-        reason,
-        evidence,
-        seen_from,
-        via: None,
-        views: Vec::new(),
-        service: None,
-        listener: None,
-        verdict: None,
-        also: Vec::new(),
-        intent: None,
-        path: Vec::new(),
-    }
+    EndpointEntry { evidence, seen_from, ..EndpointEntry::at(endpoint, state, reason) }
 }
 
 /// Addresses of which some UDP port answered, or was refused by the address itself.

@@ -128,38 +128,6 @@ impl<'a> Machine<'a> {
         self.addresses.iter().find(|entry| canonical(entry.address) == address).map(|entry| entry.interface.as_str())
     }
 
-    /// What keeps an absent socket from being proof that there is none; `None` when the views would show a socket that
-    /// takes `transport` to `address`.
-    pub fn blind_to(&self, address: IpAddr, transport: Transport) -> Option<String> {
-        let mut last = None;
-        for view in &self.views {
-            // One view that would show it is enough.
-            last = Some(blindness(&view.before, address, transport)?);
-        }
-        last
-    }
-
-    /// What the views cannot show by their nature: the sentence that goes with a socket that was not found.
-    pub fn limits(&self) -> String {
-        let reports = || self.views.iter().map(|view| &view.before);
-        if reports().any(|report| report.source.sees_namespaces() && report.privileges.namespaces) {
-            return "The report covers the sockets of every network namespace that it could enter; what it does not \
-                    cover are translations by nftables, iptables or IPVS, and eBPF: layers not read."
-                .to_owned();
-        }
-        if reports().any(|report| report.source.sees_namespaces()) {
-            return "The report was taken without the right to enter other network namespaces: a socket in a container \
-                    would not be in it; `postern host` as root settles that."
-                .to_owned();
-        }
-        let sources: Vec<&str> = reports().map(|report| report.source.as_str()).collect();
-        format!(
-            "The {} listing shows the host's own network namespace only: a socket in a container's or another \
-             namespace, reached by translation, would not be in it; `postern host` as root on that machine settles that.",
-            sources.join(" and ")
-        )
-    }
-
     fn add_published(&mut self, port: &'a PublishedPort) {
         match self.published.iter_mut().find(|known| same_publication(known, port)) {
             Some(known) if known.container.is_none() => *known = port,
@@ -321,84 +289,20 @@ fn order(listener: &Listener) -> (Transport, u16, IpAddr, &str, Option<&str>, Op
     (*transport, *port, *address, namespace, device.as_deref(), *pid)
 }
 
-/// Why `report` might lack a socket that was there.
-fn blindness(report: &HostReport, address: IpAddr, transport: Transport) -> Option<String> {
-    // sock_diag lists every socket of the host's namespace to everybody; `ss -tulpn` was what the agentless look ran.
-    let asked_for_all = report.source == Source::Agentless && !report.listeners.is_empty();
-    if report.source == Source::Native || asked_for_all {
-        return None;
-    }
-    let source = report.source.as_str();
-    let mut shown = report.listeners.iter().filter(|listener| listener.transport == transport);
-    if shown.clone().next().is_none() {
-        return Some(format!(
-            "The {source} listing shows no {transport} socket at all: it may have been taken without them."
-        ));
-    }
-    if address.is_ipv6() && !shown.any(|listener| listener.address.is_ipv6()) {
-        return Some(format!(
-            "The {source} listing shows no IPv6 socket at all: it may have been taken for IPv4 only."
-        ));
-    }
-    if report.source == Source::Lsof && !report.listeners.iter().any(|listener| is_root(listener.user.as_deref())) {
-        // Without root lsof reads only the caller's own processes.
-        return Some(
-            "The lsof listing shows no socket of root: taken by an ordinary user it lists that user's processes only."
-                .to_owned(),
-        );
-    }
-    None
-}
-
-fn is_root(user: Option<&str>) -> bool {
-    matches!(user, Some("root" | "0"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::Tool;
 
     fn listener(v6only: Option<bool>, process: Option<&str>) -> Listener {
         Listener {
-            transport: Transport::Tcp,
-            address: "::".parse().unwrap(),
-            port: 80,
             v6only,
-            device: None,
-            namespace: HOST_NAMESPACE.to_owned(),
-            pid: None,
             process: process.map(str::to_owned),
-            exe: None,
-            user: None,
-            unit: None,
-            container: None,
-            socket_activated: false,
-            likely_client: false,
-            accept_queue: None,
-            starts: None,
+            ..Listener::at(Transport::Tcp, "::".parse().unwrap(), 80)
         }
     }
 
     fn view(source: Source, listeners: Vec<Listener>) -> InsideView {
-        let before = HostReport {
-            schema: crate::model::host_report::SCHEMA.to_owned(),
-            tool: Tool::this(),
-            id: "a".to_owned(),
-            hostname: None,
-            collected_at: None,
-            source,
-            privileges: crate::model::host_report::Privileges::default(),
-            addresses: Vec::new(),
-            namespaces: Vec::new(),
-            listeners,
-            owners: Vec::new(),
-            raw_sockets: Vec::new(),
-            containers: Vec::new(),
-            published: Vec::new(),
-            os: None,
-            gaps: Vec::new(),
-        };
+        let before = HostReport { listeners, ..HostReport::of("a", source) };
         InsideView { before, after: None, address: None }
     }
 

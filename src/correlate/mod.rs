@@ -5,7 +5,7 @@
 //!
 //! - [`merge`](mod@merge): which views are of one machine; listings beside the machine's own word.
 //! - [`join`]: which machine is at which scanned address.
-//! - [`machine`]: the views of one machine put together.
+//! - [`machine`]: the views of one machine put together; `blindness`: what they cannot show.
 //! - [`takes`]: what a socket takes.
 //! - [`lookup`], [`scope`]: what the sweep says about an endpoint.
 //! - [`hosts`]: the addresses of one machine become one host.
@@ -16,13 +16,13 @@
 //! - [`hops`], [`stacks`], [`layers`], [`exhausted`]: what answers farther away, with another TCP, before the rules, or not
 //!   at all for want of room.
 //! - [`verdict`]: of what is [`open`], bound to [`loopback`], or [`unanswered`]; [`judging`], [`remarks`]: the verdict and its
-//!   reasons; [`stakes`]: what a break-in would be worth; [`staleness`] of host reports; [`gaps`] that are left,
-//!   [`unread_rules`] among them.
+//!   reasons; [`stakes`]: what a break-in would be worth; [`staleness`] of host reports; [`gaps`] that are left.
 //! - [`through`]: what lies behind a host and was tried through it.
 //! - [`vantages`]: several looks in one report.
 //! - [`rules`], [`triage`], [`usual`]: the findings and what to do about them.
 
 pub mod address;
+mod blindness;
 pub mod by_rules;
 pub mod correlation;
 pub mod everything;
@@ -52,7 +52,6 @@ pub mod takes;
 pub mod through;
 pub mod triage;
 pub mod unanswered;
-pub mod unread_rules;
 pub mod usual;
 pub mod vantages;
 pub mod verdict;

@@ -39,27 +39,11 @@ const NEAR: SignedDuration = SignedDuration::from_mins(30);
 mod tests {
     use super::*;
     use crate::model::host_report::Source;
-    use crate::model::report::{Scope, Tool};
+    use crate::model::report::Scope;
 
     fn said(collected_at: Option<&str>) -> Option<String> {
-        let report = HostReport {
-            schema: crate::model::host_report::SCHEMA.to_owned(),
-            tool: Tool::this(),
-            id: "a".to_owned(),
-            hostname: None,
-            collected_at: collected_at.map(str::to_owned),
-            source: Source::Native,
-            privileges: crate::model::host_report::Privileges::default(),
-            addresses: Vec::new(),
-            namespaces: Vec::new(),
-            listeners: Vec::new(),
-            owners: Vec::new(),
-            raw_sockets: Vec::new(),
-            containers: Vec::new(),
-            published: Vec::new(),
-            os: None,
-            gaps: Vec::new(),
-        };
+        let collected_at = collected_at.map(str::to_owned);
+        let report = HostReport { collected_at, ..HostReport::of("a", Source::Native) };
         let run = Run {
             finished_at: "2026-01-02T12:00:00Z".to_owned(),
             ..Run::begun("r".to_owned(), "2026-01-02T10:00:00Z".to_owned(), Scope::default())

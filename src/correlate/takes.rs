@@ -240,22 +240,9 @@ mod tests {
 
     fn listener(address: &str, v6only: Option<bool>, device: Option<&str>) -> Listener {
         Listener {
-            transport: Transport::Tcp,
-            address: address.parse().unwrap(),
-            port: 80,
             v6only,
             device: device.map(str::to_owned),
-            namespace: HOST_NAMESPACE.to_owned(),
-            pid: None,
-            process: None,
-            exe: None,
-            user: None,
-            unit: None,
-            container: None,
-            socket_activated: false,
-            likely_client: false,
-            accept_queue: None,
-            starts: None,
+            ..Listener::at(Transport::Tcp, address.parse().unwrap(), 80)
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::ipset::{self, Catalogue};
-use super::ruleset::{Backend, Chain, Expression, Family, Match, Pattern, Rule, Ruleset, Statement, Table};
+use super::ruleset::{Backend, Chain, Expression, Match, Pattern, Rule, Ruleset, Statement, Table};
 use super::{iptables, nft};
 use crate::model::network::{FirewallDump, IptablesBackend};
-use crate::model::path::{Lack, Unread};
+use crate::model::unread::{Lack, Unread};
 
 impl Ruleset {
     /// All that a namespace's dumps hold. What cannot be read is in [`Ruleset::unread`], with the reason.
@@ -211,13 +211,5 @@ fn unread_backends(dump: &FirewallDump) -> Vec<(&'static str, &'static str)> {
 }
 
 fn title(table: &Table) -> String {
-    let family = match table.family {
-        Family::Ip => "ip",
-        Family::Ip6 => "ip6",
-        Family::Arp => "arp",
-        Family::Bridge => "bridge",
-        Family::Inet => "inet",
-        Family::Netdev => "netdev",
-    };
-    format!("{family} {}", table.name)
+    format!("{} {}", table.family.as_str(), table.name)
 }

@@ -12,7 +12,9 @@ use super::walk::{Finish, NamespaceWalk, Walked};
 use super::{fix, translated};
 use crate::model::host_report::HOST_NAMESPACE;
 use crate::model::network::FirewallDump;
-use crate::model::path::{Delivered, Lack, TraceStep, Translated, Unread};
+use crate::model::path::{Delivered, TraceStep, Translated};
+use crate::model::report::Gap;
+use crate::model::unread::{self, Lack, Unread};
 use crate::model::{HostReport, NetworkState, PathAnswer, PathModel, PathOutcome, PathQuestion, Transport};
 
 /// A host's rules and routes in all its namespaces, ready to be asked.
@@ -85,7 +87,9 @@ impl HostPath {
             .flat_map(|walked| self.follow(own, walked, 0))
             .collect();
         let (intent, intent_trace) = intent(own, question, device);
+        let gaps = gaps(own.unread.iter().chain(ends.iter().flat_map(|end| &end.unread)));
         let mut answer = summary(ends);
+        answer.gaps = gaps;
         let to_transport = if question.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp };
         answer.to =
             crate::model::Endpoint::new(question.destination, to_transport, question.destination_port).to_string();
@@ -118,6 +122,7 @@ impl HostPath {
             trace: trace.clone(),
             assumed: assumed.clone(),
             unknown: None,
+            unread: Vec::new(),
         };
         match &walked.finish {
             Finish::Local => vec![told(PathOutcome::Accept, None, Some(&through.name))],
@@ -136,8 +141,9 @@ impl HostPath {
                     return vec![told(PathOutcome::Accept, None, Some(&next.name))];
                 }
                 if !next.unread.is_empty() {
-                    let unread: Vec<String> = next.unread.iter().map(Unread::to_string).collect();
-                    return vec![Told { unknown: Some(unread.join("; ")), ..told(PathOutcome::Unknown, None, None) }];
+                    let what: Vec<String> = next.unread.iter().map(Unread::to_string).collect();
+                    let (unknown, unread) = (Some(what.join("; ")), next.unread.clone());
+                    return vec![Told { unknown, unread, ..told(PathOutcome::Unknown, None, None) }];
                 }
                 let input = next.walk.router.interface_of(packet.destination).map(|own| own.name.clone());
                 let device = input.as_deref().map_or(Device::Unknown, |name| Device::Name(name.into()));
@@ -179,6 +185,20 @@ struct Told {
     trace: Vec<TraceStep>,
     assumed: Vec<Assumption>,
     unknown: Option<String>,
+    /// Rules that it meets and that nobody knows.
+    unread: Vec<Unread>,
+}
+
+/// What was asked for is what the rules do: without them the answer is incomplete, whyever they are not known.
+fn gaps<'a>(unread: impl Iterator<Item = &'a Unread>) -> Vec<Gap> {
+    // Several ways may lead to the same rules.
+    let mut once: Vec<&Unread> = Vec::new();
+    unread.for_each(|one| {
+        if !once.contains(&one) {
+            once.push(one)
+        }
+    });
+    unread::gaps(once, "the host").into_iter().map(|gap| Gap { incomplete: true, ..gap }).collect()
 }
 
 /// One answer from all the ends that the packet may come to.
@@ -195,6 +215,7 @@ fn summary(mut ends: Vec<Told>) -> PathAnswer {
         trace: Vec::new(),
         intent_trace: Vec::new(),
         unknown: Vec::new(),
+        gaps: Vec::new(),
         fix: Vec::new(),
     };
     // What the packet may come to with the most to tell comes first.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::ruleset::{ElementData, Ruleset, Set, SetReference, Statement, Table, Verdict};
-use crate::model::path::{Lack, Unread};
+use crate::model::unread::{Lack, Unread};
 
 /// Empties the chains that close a circle below a base chain, and says so in [`Ruleset::unread`]: nothing is known then.
 pub fn cut(ruleset: &mut Ruleset) {

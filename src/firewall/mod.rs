@@ -5,8 +5,8 @@
 //! NetworkState ─▶ routing ─────────────────────────────────────┴─▶ evaluate ─▶ walk ─▶ host_path ─▶ answer
 //! ```
 //!
-//! - [`ruleset`]: the model that both readers fill: tables, chains, rules, sets; [`rules`]: the same with its indexes
-//!   ([`index`], [`lookup`]), after [`loops`] that no kernel takes were cut out.
+//! - [`ruleset`]: the model that both readers fill: tables, chains, rules; [`set`]: what they compare with; [`rules`]: the
+//!   same with its indexes ([`index`], [`lookup`]), after [`loops`] that no kernel takes were cut out.
 //! - [`packet`]: what is asked, and what is known of the packet on its way. [`fields`], [`value`]: what expressions are
 //!   worth for it. [`translate`]: NAT.
 //! - [`evaluate`]: one base chain, [`statement`] by statement; [`walk`]: hook by hook through one namespace, with
@@ -37,6 +37,7 @@ pub mod packet;
 pub mod routing;
 pub mod rules;
 pub mod ruleset;
+pub mod set;
 pub mod statement;
 mod trace;
 pub mod translate;

@@ -162,14 +162,7 @@ pub fn priority(chain: &Chain) -> i32 {
 
 /// Name of a table for people, with its backend where that is not nft.
 pub fn table_name(table: &Table) -> String {
-    let family = match table.family {
-        Family::Arp => "arp",
-        Family::Bridge => "bridge",
-        Family::Inet => "inet",
-        Family::Ip => "ip",
-        Family::Ip6 => "ip6",
-        Family::Netdev => "netdev",
-    };
+    let family = table.family.as_str();
     match table.backend {
         Backend::Nft | Backend::IptablesNft => format!("{family} {}", table.name),
         Backend::IptablesLegacy => format!("{family} {} (legacy)", table.name),

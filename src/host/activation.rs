@@ -97,10 +97,9 @@ pub const ACTIVATOR: &str = "systemd-socket-activate";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::blank_listener;
 
     fn listener(transport: Transport, address: &str, port: u16) -> Listener {
-        blank_listener(transport, address.parse().unwrap(), port)
+        Listener::at(transport, address.parse().unwrap(), port)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::collected::{Collected, Process, View};
 use super::engine::label;
 use super::owner::{self, Holder};
 use super::sockets::{KernelRaw, KernelSocket};
-use super::{activation, blank_listener, containers};
+use super::{activation, containers};
 use crate::model::host_report::{Container, HOST_NAMESPACE, Listener, Namespace, PublishedPort, RawSocket};
 
 /// What sockets are joined with.
@@ -26,7 +26,7 @@ impl Join<'_> {
             device: device(socket.interface, view),
             namespace: namespace.name.clone(),
             user: Some(self.user(socket.uid, None)),
-            ..blank_listener(socket.transport, socket.address, socket.port)
+            ..Listener::at(socket.transport, socket.address, socket.port)
         };
         let Some((owner, process, activated)) = self.owner(socket.inode) else { return listener };
         let container = containers::of_process(process, self.containers);

@@ -45,11 +45,10 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::host::blank_listener;
 
     fn udp(address: &str, port: u16, pid: Option<u32>) -> Listener {
         let address: IpAddr = address.parse().unwrap();
-        Listener { pid, ..blank_listener(Transport::Udp, address, port) }
+        Listener { pid, ..Listener::at(Transport::Udp, address, port) }
     }
 
     fn marked(listeners: Vec<Listener>) -> Vec<bool> {
@@ -69,7 +68,7 @@ mod tests {
         assert_eq!(marked(vec![udp("127.0.0.1", 40_000, Some(7))]), [false], "bound to an address");
         assert_eq!(marked(vec![udp("0.0.0.0", 51_820, None)]), [false], "WireGuard: the kernel's");
         assert_eq!(marked(vec![udp("0.0.0.0", 41_641, Some(7)), udp("::", 41_641, Some(7))]), [false, false], "both");
-        let statd = Listener { pid: Some(7), ..blank_listener(Transport::Tcp, "0.0.0.0".parse().unwrap(), 45_000) };
+        let statd = Listener { pid: Some(7), ..Listener::at(Transport::Tcp, "0.0.0.0".parse().unwrap(), 45_000) };
         assert_eq!(marked(vec![udp("0.0.0.0", 40_000, Some(7)), statd.clone()]), [false, false], "RPC");
         assert_eq!(marked(vec![udp("0.0.0.0", 40_000, Some(8)), statd]), [true, false], "another process's TCP");
     }

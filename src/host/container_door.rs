@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::collect::{CollectSettings, collect};
+use super::collect::collect;
+use super::collect_settings::CollectSettings;
 use super::engine::{self, EngineContainer, label};
 use super::engine_fetch;
 use crate::model::host_report::{Container, HostReport};

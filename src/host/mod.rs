@@ -2,11 +2,11 @@
 //!
 //! - [`read`](fn@read): a file that is a host report (`postern.host/1`) or a listing of another program.
 //! - [`listing`]: `ss`, `netstat`, `lsof`, osquery's `listening_ports`. Pure.
-//! - [`collect`](fn@collect): this machine, asked directly. Drivers bring home what there is ([`collected`]):
-//!   `processes` (/proc), `visit` (namespaces; sock_diag, and all of `network`), `engine_fetch` (Docker, Podman),
-//!   `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`, `docker_proxy`, `sockets`,
-//!   `engine`, `system`) and put together by `assemble`
-//!   (`attribution`: whose a socket is; `namespaces`: their names).
+//! - [`collect`](fn@collect): this machine, asked directly ([`CollectSettings`]: how far). Drivers bring home what there is
+//!   ([`collected`]): `processes` (/proc), `visit` (namespaces; sock_diag, and all of `network`), `engine_fetch` (Docker,
+//!   Podman), `collect` (small files, wiring). What they bring is read by pure files of their own (`proc_text`, `cgroup`,
+//!   `docker_proxy`, `sockets`, `engine`, `system`) and put together by `assemble` (`attribution`: whose a socket is;
+//!   `namespaces`: their names).
 //! - [`remote`]: another machine, over ssh.
 
 mod activation;
@@ -16,6 +16,7 @@ mod caps;
 pub mod cgroup;
 pub mod client;
 mod collect;
+mod collect_settings;
 mod collected;
 mod container_door;
 mod containers;
@@ -40,8 +41,8 @@ mod support;
 mod system;
 mod visit;
 
-pub use collect::{CollectSettings, NamespaceScope, collect};
+pub use collect::collect;
+pub use collect_settings::{CollectSettings, NamespaceScope};
 pub use container_door::{DoorError, container_doors};
 pub use network::network_here;
-pub(crate) use owner::blank_listener;
 pub use read::{ReadError, read};

@@ -1,10 +1,5 @@
 //! Which of the processes that hold a socket is its owner. Pure.
 
-use std::net::IpAddr;
-
-use crate::model::Transport;
-use crate::model::host_report::{HOST_NAMESPACE, Listener};
-
 /// A process that has a descriptor of a socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
@@ -25,28 +20,6 @@ pub fn choose(holders: &[Holder]) -> Option<(&Holder, bool)> {
 /// The system's service manager: a pid 1 of another name is a container's service, not a manager.
 fn is_manager(holder: &Holder) -> bool {
     holder.pid == 1 && holder.name == "systemd"
-}
-
-/// A listener of which nothing but the socket is known yet.
-pub(crate) fn blank_listener(transport: Transport, address: IpAddr, port: u16) -> Listener {
-    Listener {
-        transport,
-        address,
-        port,
-        v6only: None,
-        device: None,
-        namespace: HOST_NAMESPACE.to_owned(),
-        pid: None,
-        process: None,
-        exe: None,
-        user: None,
-        unit: None,
-        container: None,
-        socket_activated: false,
-        likely_client: false,
-        accept_queue: None,
-        starts: None,
-    }
 }
 
 #[cfg(test)]

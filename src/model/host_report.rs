@@ -50,6 +50,30 @@ pub struct HostReport {
     pub gaps: Vec<Gap>,
 }
 
+impl HostReport {
+    /// One that says nothing yet.
+    pub fn of(id: &str, source: Source) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            tool: Tool::this(),
+            id: id.to_owned(),
+            hostname: None,
+            collected_at: None,
+            source,
+            privileges: Privileges::default(),
+            addresses: Vec::new(),
+            namespaces: Vec::new(),
+            listeners: Vec::new(),
+            owners: Vec::new(),
+            raw_sockets: Vec::new(),
+            containers: Vec::new(),
+            published: Vec::new(),
+            os: None,
+            gaps: Vec::new(),
+        }
+    }
+}
+
 /// Where a host report comes from, and so how much it can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -195,6 +219,30 @@ pub struct Listener {
     /// Of a socket that waits for its first connection: the unit or program that it would start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<String>,
+}
+
+impl Listener {
+    /// One of which nothing but the socket is known, in the host's own namespace.
+    pub fn at(transport: Transport, address: IpAddr, port: u16) -> Self {
+        Self {
+            transport,
+            address,
+            port,
+            v6only: None,
+            device: None,
+            namespace: HOST_NAMESPACE.to_owned(),
+            pid: None,
+            process: None,
+            exe: None,
+            user: None,
+            unit: None,
+            container: None,
+            socket_activated: false,
+            likely_client: false,
+            accept_queue: None,
+            starts: None,
+        }
+    }
 }
 
 /// Connections that wait to be accepted. A full queue looks from outside like a filter: the kernel drops what comes.

@@ -14,6 +14,7 @@ pub mod report;
 pub mod service;
 pub mod shard;
 pub mod space;
+pub mod unread;
 pub mod verdict;
 
 pub use endpoint::{Endpoint, ParseEndpointError, Transport};

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Endpoint;
+use super::report::Gap;
+use super::unread::Unread;
 
 /// The first packet of a new connection from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,45 +28,6 @@ pub trait PathModel: fmt::Debug {
 
     /// What of the rules is not known; while there is any of the host's own namespace, no answer is definite.
     fn unread(&self) -> Vec<Unread>;
-}
-
-/// A part of a host's rules that is not known, so that nobody can tell what a packet would meet there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
-    /// `iptables-save line 3: …`, `chain ip t gone: led to, but not listed`: the part with its place, and the problem.
-    pub what: String,
-    pub lack: Lack,
-    /// Network namespace, when it is not the host's own.
-    pub namespace: Option<String>,
-}
-
-/// Why a part of the rules is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
-    /// The dump is none that its tool prints, or of rules that no kernel loads.
-    Broken,
-    /// The dumps were taken while the rules changed: each is whole, and they do not fit.
-    Changed,
-    /// This version does not know it.
-    Novel,
-    /// Nobody could or did look.
-    NotRead,
-}
-
-impl Unread {
-    /// Of the host's own namespace.
-    pub fn new(lack: Lack, what: impl Into<String>) -> Self {
-        Self { what: what.into(), lack, namespace: None }
-    }
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{}, in namespace {namespace}", self.what),
-            None => f.write_str(&self.what),
-        }
-    }
 }
 
 /// Destinations that a rule translates (DNAT, redirect).
@@ -117,6 +80,9 @@ pub struct PathAnswer {
     pub intent_trace: Vec<TraceStep>,
     /// What the answer depends on and the report does not tell.
     pub unknown: Vec<String>,
+    /// Rules on the packet's way that nobody read or understands: with any of them, the answer is `unknown`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// Lines that would close it in the right place, when `intent` is not `accept` and `path` is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fix: Vec<String>,

@@ -173,6 +173,22 @@ pub struct Sweep {
     pub recall: Option<Recall>,
 }
 
+impl Sweep {
+    /// One that has sent nothing yet.
+    pub fn unsent(engine: &str, transmit: &str) -> Self {
+        Self {
+            engine: engine.to_owned(),
+            transmit: transmit.to_owned(),
+            probes_sent: 0,
+            replies: 0,
+            rounds: 0,
+            packets_per_second: 0.0,
+            dropped_replies: 0,
+            recall: None,
+        }
+    }
+}
+
 /// Of the ports that would answer SYN-ACK on hosts that answer at all: the share found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recall {
@@ -309,6 +325,28 @@ pub struct EndpointView {
 }
 
 impl EndpointEntry {
+    /// One of which nothing but its state is known.
+    pub fn at(endpoint: Endpoint, state: PortState, reason: Reason) -> Self {
+        let Endpoint { address, transport, port } = endpoint;
+        Self {
+            address,
+            transport,
+            port,
+            state,
+            reason,
+            evidence: Evidence::default(),
+            seen_from: Vec::new(),
+            via: None,
+            views: Vec::new(),
+            service: None,
+            listener: None,
+            verdict: None,
+            also: Vec::new(),
+            intent: None,
+            path: Vec::new(),
+        }
+    }
+
     pub const fn endpoint(&self) -> Endpoint {
         Endpoint::new(self.address, self.transport, self.port)
     }

@@ -16,6 +16,8 @@ use crate::model::{Endpoint, Payloads, PortRanges, ServiceFacts, Transport};
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     definitions: Vec<Arc<Definition>>,
+    /// The texts of those that are not built in, by name.
+    own: BTreeMap<String, String>,
 }
 
 /// Why a directory of definitions cannot be used.
@@ -52,24 +54,26 @@ impl Catalogue {
         }
         files.sort();
         let mut definitions = Self::builtin().by_name();
+        let mut own = BTreeMap::new();
         for path in files {
             let text = std::fs::read_to_string(&path).map_err(|error| read(&path, error))?;
             let definition = Definition::parse(&path.to_string_lossy(), &text)?;
+            own.insert(definition.name.clone(), text);
             definitions.insert(definition.name.clone(), Arc::new(definition));
         }
-        Ok(Self { definitions: definitions.into_values().collect() })
+        Ok(Self { definitions: definitions.into_values().collect(), own })
     }
 
     /// Exactly these.
     pub fn from_definitions(definitions: impl IntoIterator<Item = Definition>) -> Self {
         let named = definitions.into_iter().map(|definition| (definition.name.clone(), Arc::new(definition)));
-        Self { definitions: named.collect::<BTreeMap<_, _>>().into_values().collect() }
+        Self { definitions: named.collect::<BTreeMap<_, _>>().into_values().collect(), own: BTreeMap::new() }
     }
 
     /// The catalogue with this one definition, for `postern probes test`.
     pub fn only(&self, name: &str) -> Option<Self> {
         let definition = self.definitions.iter().find(|definition| definition.name == name)?;
-        Some(Self { definitions: vec![definition.clone()] })
+        Some(Self { definitions: vec![definition.clone()], own: self.own.clone() })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
@@ -84,9 +88,10 @@ impl Catalogue {
         self.iter().find(|definition| definition.name == name)
     }
 
-    /// The text of a built-in definition as it was written.
-    pub fn builtin_text(name: &str) -> Option<&'static str> {
-        BUILTIN.iter().find(|(file, _)| file.strip_suffix(".toml") == Some(name)).map(|(_, text)| *text)
+    /// The text of a definition as it was written.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let builtin = || BUILTIN.iter().find(|(file, _)| file.strip_suffix(".toml") == Some(name));
+        self.own.get(name).map(String::as_str).or_else(|| builtin().map(|(_, text)| *text))
     }
 
     /// Every TCP port that a definition names.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answer::{Answer, ClientCertificate, Handshake, HandshakeResult, Outcome};
-use super::definition::{Condition, Definition, Layer, Request, Rule};
+use super::condition::{Condition, Rule};
+use super::definition::{Definition, Layer, Request};
 use super::matcher::{self, Extracted, Lookup, Truth, View};
 use super::session::Session;
 use super::text;

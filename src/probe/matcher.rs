@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use super::answer::{Answer, ClientCertificate, Handshake};
-use super::definition::{Condition, Extract, JsonKind, Layer, Rule, Subject, Test, TlsField};
+use super::condition::{Condition, JsonKind, Rule, Subject, Test, TlsField};
+use super::definition::{Extract, Layer};
 use super::text;
 
 /// What is known about one exchange of a definition.

@@ -1,6 +1,6 @@
 //! What answers, and does it ask for authentication? Identity and access are separate questions.
 //!
-//! - [`definition`], [`parse`]: `probes/<service>.toml` as checked types; [`catalogue`]: all of them.
+//! - [`definition`], [`condition`], [`parse`]: `probes/<service>.toml` as checked types; [`catalogue`]: all of them.
 //! - [`matcher`], [`decide`], [`session`]: pure. The decision table is evaluated in three values, and what it does
 //!   not know yet is the next request: identity requests are shared by all definitions, a guarded request goes out
 //!   only to a recognised service. [`replay`] runs recorded conversations through the same machine.
@@ -12,6 +12,7 @@ mod builtin;
 pub mod catalogue;
 mod certificate;
 pub mod codec;
+pub mod condition;
 mod datagram;
 pub mod decide;
 pub mod definition;

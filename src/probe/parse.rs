@@ -8,6 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::codec;
+use super::condition::*;
 use super::definition::*;
 use super::parse_example::Shape;
 use super::parse_raw::*;

@@ -2,6 +2,7 @@
 
 use toml::Spanned;
 
+use super::condition::*;
 use super::definition::*;
 use super::parse::Checker;
 use super::parse_raw::*;

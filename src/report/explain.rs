@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::escape;
-use super::layout::TableStyle;
+use super::layout::{BOLD, TableStyle};
+use super::{escape, gaps};
 use crate::model::path::{Delivered, TraceStep};
 use crate::model::{PathAnswer, PathOutcome};
 
@@ -28,6 +28,10 @@ pub fn write(answer: &PathAnswer, style: TableStyle, to: &mut impl Write) -> io:
     }
     for line in &answer.fix {
         style.write_wrapped("  fix         ", &escape::text(line, 600), to)?;
+    }
+    if !answer.gaps.is_empty() {
+        writeln!(to)?;
+        gaps::write(&answer.gaps, style, to)?;
     }
     Ok(())
 }
@@ -120,8 +124,6 @@ fn believed(answer: &PathAnswer) -> String {
     format!("The firewall misses this packet. The rule to stop it would be {rule}; {why}.")
 }
 
-const BOLD: Style = Style::new().bold();
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +165,7 @@ mod tests {
             ],
             intent_trace: vec![step("input", "inet guard", "in", "policy drop", "drop", true)],
             unknown: Vec::new(),
+            gaps: Vec::new(),
             fix: vec!["`iptables -I DOCKER-USER …`".to_owned()],
         };
         let mut written = Vec::new();

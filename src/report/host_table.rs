@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::escape;
 use super::layout::{BOLD, Columns, DIM, PLAIN, TableStyle};
 use super::table::owner_text;
+use super::{escape, gaps};
 use crate::model::Transport;
 use crate::model::host_report::{AcceptQueue, HOST_NAMESPACE, HostReport, Listener, RawKind};
 use crate::model::path::Translated;
@@ -59,18 +59,7 @@ pub fn write(report: &HostReport, style: TableStyle, to: &mut impl Write) -> io:
         }
     }
     write_translated(report, style, to)?;
-    if !report.gaps.is_empty() {
-        writeln!(to, "{}", style.paint(BOLD, "COULD NOT KNOW"))?;
-        for gap in &report.gaps {
-            let text = format!(
-                "{}: {}; settled by {}",
-                escape::text(&gap.what, 200),
-                escape::text(&gap.cause, 400),
-                escape::text(&gap.settled_by, 200)
-            );
-            style.write_wrapped("  - ", &text, to)?;
-        }
-    }
+    gaps::write(&report.gaps, style, to)?;
     let servers = report.listeners.iter().filter(|listener| !listener.likely_client).count();
     writeln!(to, "{servers} listeners in {} namespaces", report.namespaces.len().max(1))
 }

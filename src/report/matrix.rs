@@ -43,7 +43,7 @@ fn cell(view: &EndpointView) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Evidence, Reason, Transport, Verdict};
+    use crate::model::{Endpoint, Evidence, Reason, Verdict};
 
     fn view(vantage: &str, state: PortState, verdict: Option<Verdict>) -> EndpointView {
         EndpointView {
@@ -60,21 +60,9 @@ mod tests {
     fn written(views: Vec<EndpointView>) -> String {
         let address = "198.18.0.7".parse().unwrap();
         let entry = EndpointEntry {
-            address,
-            transport: Transport::Tcp,
-            port: 5432,
-            state: PortState::Open,
-            reason: Reason::Accepted,
-            evidence: Evidence::default(),
-            seen_from: Vec::new(),
-            via: None,
             views,
-            service: None,
-            listener: None,
             verdict: Some(Verdict::Exposed),
-            also: Vec::new(),
-            intent: None,
-            path: Vec::new(),
+            ..EndpointEntry::at(Endpoint::tcp(address, 5432), PortState::Open, Reason::Accepted)
         };
         let host = Host { id: "h".to_owned(), endpoints: vec![entry], ..Host::at(address) };
         let vantage = |name: &str| Vantage { name: name.to_owned(), ..Vantage::default() };

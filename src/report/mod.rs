@@ -4,6 +4,7 @@
 
 pub mod escape;
 pub mod explain;
+mod gaps;
 pub mod host_table;
 pub mod json;
 pub mod layout;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub use super::layout::TableStyle;
 
 use super::layout::{BOLD, Cell, Columns, DIM, PLAIN, severity_style, verdict_style};
-use super::{escape, matrix, missed};
+use super::{escape, gaps, matrix, missed};
 use crate::model::host_report::Listener;
 use crate::model::report::{EndpointEntry, Host, PortGroup, Status, VantageKind};
 use crate::model::{Access, Finding, PortRanges, PortState, Reason, Report, Service, Severity, Verdict};
@@ -44,7 +44,7 @@ pub fn write(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Res
             writeln!(to)?;
         }
     }
-    write_gaps(report, style, to)?;
+    gaps::write(&report.run.gaps, style, to)?;
     write_summary(report, &own, style, to)
 }
 
@@ -243,27 +243,6 @@ fn write_finding(finding: &Finding, style: TableStyle, to: &mut impl Write) -> i
     }
     if finding.confidence != crate::model::Confidence::Certain {
         writeln!(to, "         {}", style.paint(DIM, &format!("confidence: {}", finding.confidence)))?;
-    }
-    Ok(())
-}
-
-fn write_gaps(report: &Report, style: TableStyle, to: &mut impl Write) -> io::Result<()> {
-    for (incomplete, title) in [(true, "NOT LOOKED AT"), (false, "COULD NOT KNOW")] {
-        let mut gaps = report.run.gaps.iter().filter(|gap| gap.incomplete == incomplete).peekable();
-        if gaps.peek().is_none() {
-            continue;
-        }
-        writeln!(to, "{}", style.paint(BOLD, title))?;
-        for gap in gaps {
-            let text = format!(
-                "{}: {}; settled by {}",
-                escape::text(&gap.what, 200),
-                escape::text(&gap.cause, 400),
-                escape::text(&gap.settled_by, 200)
-            );
-            style.write_wrapped("  - ", &text, to)?;
-        }
-        writeln!(to)?;
     }
     Ok(())
 }

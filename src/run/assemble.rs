@@ -35,24 +35,13 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
         hosts.insert(address, Host { names, mac: macs.remove(&address), ..Host::at(address) });
     }
     for observation in observations {
-        let Endpoint { address, transport, port } = observation.endpoint;
-        let host = hosts.entry(address).or_insert_with(|| Host::at(address));
+        let Observation { endpoint, state, reason, evidence } = observation;
+        let host = hosts.entry(endpoint.address).or_insert_with(|| Host::at(endpoint.address));
         host.endpoints.push(EndpointEntry {
-            address,
-            transport,
-            port,
-            state: observation.state,
-            reason: observation.reason,
-            evidence: observation.evidence,
-            seen_from: vec![seen_from(address)],
-            via: None,
-            views: Vec::new(),
-            service: services.remove(&observation.endpoint),
-            listener: None,
-            verdict: None,
-            also: Vec::new(),
-            intent: None,
-            path: Vec::new(),
+            evidence,
+            seen_from: vec![seen_from(endpoint.address)],
+            service: services.remove(&endpoint),
+            ..EndpointEntry::at(endpoint, state, reason)
         });
     }
     for group in groups {
@@ -106,27 +95,16 @@ pub fn settle_open(outside: &mut Outside, endpoint: Endpoint, service: Service) 
 
 /// An endpoint that was folded, or gave no answer, as an entry of its own.
 pub fn folded_entry(endpoint: Endpoint, group: Option<&PortGroup>, standpoint: &Standpoint) -> EndpointEntry {
-    let Endpoint { address, transport, port } = endpoint;
-    let silence = match transport {
+    let silence = match endpoint.transport {
         Transport::Tcp => PortState::Filtered,
         Transport::Udp => PortState::OpenOrFiltered,
     };
+    let (state, reason) = group.map_or((silence, Reason::NoAnswer), |group| (group.state, group.reason));
     EndpointEntry {
-        address,
-        transport,
-        port,
-        state: group.map_or(silence, |group| group.state),
-        reason: group.map_or(Reason::NoAnswer, |group| group.reason),
         evidence: Evidence { offender: group.and_then(|group| group.offender), ..Evidence::default() },
         seen_from: vec![standpoint.name.clone().unwrap_or_default()],
         via: standpoint.via.map(|via| via.to_string()),
-        views: Vec::new(),
-        service: None,
-        listener: None,
-        verdict: None,
-        also: Vec::new(),
-        intent: None,
-        path: Vec::new(),
+        ..EndpointEntry::at(endpoint, state, reason)
     }
 }
 

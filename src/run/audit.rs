@@ -14,7 +14,7 @@ use super::progress::{ProgressBar, ShowProgress};
 use super::sink::Sink;
 use super::through;
 use super::vantages::Vantages;
-use crate::cli::settings::HostReportSource;
+use crate::cli::host_reports::HostReportSource;
 use crate::cli::{AuditSettings, CorrelateSettings, Exit, ScanSettings};
 use crate::correlate::{self, Context, InsideView};
 use crate::firewall::HostPath;
@@ -174,7 +174,7 @@ async fn audit(
 pub async fn correlate(settings: CorrelateSettings) -> Result<Exit, RunError> {
     let report = inside::read_scan(&settings.scan)?;
     let inside = Inside::read(&settings.host_reports)?;
-    let catalogue = catalogue(None)?;
+    let catalogue = catalogue(settings.probes_dir.as_deref())?;
     let sink = Sink::open(&settings.result.outputs)?;
     let judge = Judge::new(&catalogue, inside);
     let run = report.run.clone();

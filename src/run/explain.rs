@@ -5,10 +5,10 @@ use super::{RunError, inside};
 use crate::cli::{Exit, ExplainSettings};
 use crate::firewall::HostPath;
 use crate::model::host_report::HOST_NAMESPACE;
-use crate::model::path::Lack;
+use crate::model::unread::Lack;
 use crate::model::{HostReport, PathModel as _, PathQuestion};
 
-/// Answers for one packet. Works far from the host.
+/// Answers for one packet. Works far from the host. [`Exit::Incomplete`] where rules on its way are not known.
 ///
 /// # Errors
 /// A report that cannot be read, one without routes and rules or with rules that are no dump of any tool, and an
@@ -31,7 +31,7 @@ pub fn explain(settings: &ExplainSettings) -> Result<Exit, RunError> {
         tracing::info!(iif, "taken for the input interface: the way back to --from leads by it (--iif names another)");
     }
     Sink::open(&settings.outputs)?.finish_answer(&answer)?;
-    Ok(Exit::Clean)
+    Ok(if answer.gaps.is_empty() { Exit::Clean } else { Exit::Incomplete })
 }
 
 /// A packet cannot come in by an interface that is not there. Where the report tells of none, nobody knows.

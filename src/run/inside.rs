@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::interrupt::Interrupt;
 use super::place::Place;
 use super::{RunError, identity};
-use crate::cli::settings::{HostReportSource, ReportFrom};
+use crate::cli::host_reports::{HostReportSource, ReportFrom};
 use crate::correlate::InsideView;
 use crate::host::remote::{Collector, RemoteSettings, SshDestination};
 use crate::host::{self, CollectSettings};

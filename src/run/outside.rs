@@ -99,7 +99,7 @@ pub async fn look(look: Look, sink: &Sink, progress: &ProgressBar, interrupt: &I
 
     let mut outside = Outside { names: look.names.clone(), ..Outside::default() };
     let mut gaps = Vec::new();
-    let mut sweep = empty_sweep();
+    let mut sweep = Sweep::unsent("connect", "kernel");
     let mut interrupted = false;
     for (transport, ports) in [(Transport::Tcp, &look.tcp), (Transport::Udp, &look.udp)] {
         if ports.is_empty() || look.targets.is_empty() || interrupt.is_raised() {
@@ -253,23 +253,11 @@ async fn ask_found<F: Fn(IpAddr) -> String>(
 }
 
 fn entry(observation: &Observation, service: Option<&Service>, vantage: String) -> EndpointEntry {
-    let Endpoint { address, transport, port } = observation.endpoint;
     EndpointEntry {
-        address,
-        transport,
-        port,
-        state: observation.state,
-        reason: observation.reason,
         evidence: observation.evidence.clone(),
         seen_from: vec![vantage],
-        via: None,
-        views: Vec::new(),
         service: service.cloned(),
-        listener: None,
-        verdict: None,
-        also: Vec::new(),
-        intent: None,
-        path: Vec::new(),
+        ..EndpointEntry::at(observation.endpoint, observation.state, observation.reason)
     }
 }
 
@@ -323,19 +311,6 @@ fn vantages(look: &Look) -> (Vec<Vantage>, HashMap<bool, String>) {
         });
     }
     (vantages, names)
-}
-
-fn empty_sweep() -> Sweep {
-    Sweep {
-        engine: "connect".to_owned(),
-        transmit: "kernel".to_owned(),
-        probes_sent: 0,
-        replies: 0,
-        rounds: 0,
-        packets_per_second: 0.0,
-        dropped_replies: 0,
-        recall: None,
-    }
 }
 
 /// Adds a transport's sweep to the whole: numbers add up, rounds and rate are the larger ones, recall is TCP's.

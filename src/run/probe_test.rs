@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::command::{catalogue, print_line};
+use super::command::print_line;
 use super::looking::MAX_ROUNDS;
 use super::{RunError, identity};
 use crate::cli::{Exit, UsageError};
@@ -27,6 +27,8 @@ use crate::targets::{Space, TargetSet, guard};
 pub struct ProbeTest {
     /// The definition's name.
     pub name: String,
+    /// Where it is.
+    pub catalogue: Arc<Catalogue>,
     pub endpoint: Endpoint,
     pub public: guard::PublicTargets,
     pub fragile: Fragile,
@@ -53,9 +55,9 @@ struct Tested {
 /// # Errors
 /// A definition that does not exist, an endpoint that may not be asked, and stdout.
 pub async fn test(test: ProbeTest) -> Result<Exit, RunError> {
-    let ProbeTest { name, endpoint, public, fragile } = test;
+    let ProbeTest { name, catalogue, endpoint, public, fragile } = test;
     guard::check(&TargetSet::from_ranges([(endpoint.address, endpoint.address)]), 1, public)?;
-    let definition = catalogue(None)?.only(&name).ok_or_else(|| RunError::NoSuchProbe { name: name.clone() })?;
+    let definition = catalogue.only(&name).ok_or_else(|| RunError::NoSuchProbe { name: name.clone() })?;
     let speaks = match endpoint.transport {
         Transport::Tcp => definition.tcp_ports(),
         Transport::Udp => definition.udp_ports(),

@@ -10,19 +10,21 @@ use super::sink::Sink;
 use crate::cli::Exit;
 use crate::cli::args::ProbesCommand;
 use crate::cli::settings::outputs_of;
-use crate::probe::{Catalogue, Definition, Fragile, replay};
+use crate::probe::{Definition, Fragile, replay};
 use crate::targets::guard;
 
 /// Runs one of the subcommands.
 pub async fn run(command: ProbesCommand) -> Result<Exit, RunError> {
     match command {
-        ProbesCommand::List { outputs } => {
-            Sink::open(&outputs_of(outputs)?)?.finish_probes(&catalogue(None)?.facts())?;
+        ProbesCommand::List { outputs, definitions } => {
+            let facts = catalogue(definitions.directory.as_deref())?.facts();
+            Sink::open(&outputs_of(outputs)?)?.finish_probes(&facts)?;
             Ok(Exit::Clean)
         }
-        ProbesCommand::Show { name } => {
-            let source = Catalogue::builtin_text(&name).ok_or_else(|| RunError::NoSuchProbe { name: name.clone() })?;
-            print_line(source.trim_end())?;
+        ProbesCommand::Show { name, definitions } => {
+            let catalogue = catalogue(definitions.directory.as_deref())?;
+            let text = catalogue.text(&name).ok_or_else(|| RunError::NoSuchProbe { name: name.clone() })?;
+            print_line(text.trim_end())?;
             Ok(Exit::Clean)
         }
         ProbesCommand::Check { file } => {
@@ -38,10 +40,11 @@ pub async fn run(command: ProbesCommand) -> Result<Exit, RunError> {
             print_line(&format!("{name}: complete, {examples} examples hold"))?;
             Ok(Exit::Clean)
         }
-        ProbesCommand::Test { name, endpoint, allow_public, probe_fragile } => {
+        ProbesCommand::Test { name, endpoint, allow_public, probe_fragile, definitions } => {
             let public = if allow_public { guard::PublicTargets::Allow } else { guard::PublicTargets::Refuse };
             let fragile = if probe_fragile { Fragile::Probe } else { Fragile::Skip };
-            probe_test::test(ProbeTest { name, endpoint, public, fragile }).await
+            let catalogue = catalogue(definitions.directory.as_deref())?;
+            probe_test::test(ProbeTest { name, catalogue, endpoint, public, fragile }).await
         }
     }
 }

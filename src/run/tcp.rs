@@ -91,16 +91,7 @@ fn nothing(gap: Gap) -> SweepResult {
         living: BTreeSet::new(),
         macs: BTreeMap::new(),
         improbable: BTreeMap::new(),
-        stats: Sweep {
-            engine: "syn".to_owned(),
-            transmit: "none".to_owned(),
-            probes_sent: 0,
-            replies: 0,
-            rounds: 0,
-            packets_per_second: 0.0,
-            dropped_replies: 0,
-            recall: None,
-        },
+        stats: Sweep::unsent("syn", "none"),
         gaps: vec![gap],
         interrupted: false,
     }

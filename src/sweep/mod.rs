@@ -1,7 +1,7 @@
 //! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.
 //!
 //! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`link`] (who is there), [`pace`]
-//! (how fast), [`tally`] (what answered, folded), [`recall`] (what may have been missed, and whether to go on; [`proportion`]), [`syn`] (the
+//! (how fast), [`tally`] (what answered, folded), [`recall`] (what may have been missed, and whether to go on; [`proportion`]), [`fallen`] (hosts that fell silent), [`syn`] (the
 //! machine of the raw sweep). Drivers: [`raw`] for TCP by packets, in a process of its own, [`connect`] for TCP without
 //! privileges, [`datagram`] for UDP.
 //!
@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod connect;
 pub mod datagram;
+mod fallen;
 pub mod link;
 pub mod pace;
 mod proportion;

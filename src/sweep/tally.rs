@@ -1,8 +1,8 @@
 //! What answered, folded: ports per host, state and reason; no list of endpoints. Pure.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 
 use super::rtt::Rtt;
 use crate::model::report::PortGroup;
@@ -96,6 +96,8 @@ pub struct HostTally {
     /// Ports that are settled: they answered, whatever they said.
     pub answered: PortSet,
     pub folded: Folded,
+    /// It does not answer any more: its silence says nothing.
+    pub fallen: bool,
 }
 
 /// What ports must share to be folded into one group.
@@ -134,6 +136,12 @@ impl Folded {
             ports.remove(port);
         }
         self.groups.retain(|(_, ports)| !ports.is_empty());
+    }
+
+    /// A port that refused.
+    fn answering(&self) -> Option<u16> {
+        let refused = self.groups.iter().find(|(fold, _)| fold.reason == Reason::Refused);
+        refused.and_then(|(_, ports)| ports.iter().next())
     }
 
     /// All ports of all groups.
@@ -202,6 +210,21 @@ impl Tally {
         true
     }
 
+    /// An endpoint of each host that has answered over TCP, an open one if there is one.
+    pub fn answering(&self) -> Vec<SocketAddr> {
+        let refused = |(&address, host): (&IpAddr, &HostTally)| {
+            host.folded.answering().map(|port| (address, SocketAddr::new(address, port)))
+        };
+        let mut of_hosts: HashMap<IpAddr, SocketAddr> = self.hosts.iter().filter_map(refused).collect();
+        of_hosts.extend(self.open.iter().map(|open| (open.endpoint.address, open.endpoint.socket_addr())));
+        of_hosts.into_values().collect()
+    }
+
+    /// These do not answer any more.
+    pub fn note_fallen(&mut self, fallen: &HashSet<IpAddr>) {
+        self.hosts.iter_mut().filter(|(address, _)| fallen.contains(address)).for_each(|(_, host)| host.fallen = true);
+    }
+
     /// Takes in what another worker found of other hosts.
     pub fn merge(&mut self, other: Self) {
         self.hosts.extend(other.hosts);
@@ -221,7 +244,7 @@ impl Tally {
             groups.extend(host.folded.groups(address, transport));
             let silent = asked(address).difference(&PortRanges::from_ports(host.answered.iter()));
             if !silent.is_empty() {
-                let (state, reason) = silence;
+                let (state, reason) = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
                 groups.push(PortGroup {
                     address,
                     transport,

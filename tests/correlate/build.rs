@@ -1,25 +1,25 @@
 //! A short notation for reports and host reports, so that a scenario fits on a screen.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use postern::correlate::InsideView;
 use postern::firewall::HostPath;
 use postern::model::host_report::{
     self, AcceptQueue, HostAddress, Listener, Namespace, Privileges, PublishedPort, Source,
 };
-use postern::model::network::{
-    FirewallDump, Interface, InterfaceAddress, IptablesBackend, IptablesDump, Route, RouteKind,
-};
+use postern::model::network::{FirewallDump, IptablesBackend, IptablesDump};
 use postern::model::report::{
     self, EndpointEntry, Gap, Host, PortGroup, Run, Scope, ScopePorts, Status, Tool, Vantage, VantageKind,
 };
 use postern::model::service::ProbeEvidence;
 use postern::model::{
-    Access, Evidence, HostReport, NetworkState, PathModel, PortState, Reason, Report, Service, ServiceFacts, Severity,
-    Transport, Triage,
+    Access, Endpoint, Evidence, HostReport, NetworkState, PathModel, PortState, Reason, Report, Service, ServiceFacts,
+    Severity, Transport, Triage,
 };
 use serde::Deserialize;
+
+use crate::network::{network, no_rules};
 
 /// What the sweep saw.
 #[derive(Clone, Debug, Deserialize)]
@@ -224,12 +224,8 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
         details: BTreeMap::new(),
         evidence: vec![ProbeEvidence { request: "GET /guarded".to_owned(), status: "200".to_owned(), detail: None }],
     });
+    let endpoint = Endpoint::new(address, from_name(transport), port.parse().unwrap());
     EndpointEntry {
-        address,
-        transport: from_name(transport),
-        port: port.parse().unwrap(),
-        state: from_name(words.at(1)),
-        reason: from_name(words.at(2)),
         evidence: Evidence {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
@@ -238,14 +234,8 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],
-        via: None,
-        views: Vec::new(),
         service,
-        listener: None,
-        verdict: None,
-        also: Vec::new(),
-        intent: None,
-        path: Vec::new(),
+        ..EndpointEntry::at(endpoint, from_name(words.at(1)), from_name(words.at(2)))
     }
 }
 
@@ -288,93 +278,16 @@ fn namespace(text: &str) -> Namespace {
     }
 }
 
-/// Interfaces with these addresses, the routes that the kernel makes of them, and forwarding.
-fn network(addresses: &[HostAddress], sysctls: &[String]) -> NetworkState {
-    let mut state = NetworkState::default();
-    state.sysctls.insert("ipv4.ip_forward".to_owned(), "1".to_owned());
-    let given = sysctls.iter().filter_map(|text| text.split_once('='));
-    state.sysctls.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    for entry in addresses {
-        let own = InterfaceAddress { address: entry.address, prefix: entry.prefix };
-        let index = u32::try_from(state.interfaces.len()).unwrap() + 2;
-        match state.interfaces.iter_mut().find(|interface| interface.name == entry.interface) {
-            Some(known) => known.addresses.push(own),
-            None => state.interfaces.push(Interface {
-                index,
-                name: entry.interface.clone(),
-                up: true,
-                addresses: vec![own],
-                ..Interface::default()
-            }),
-        }
-        for name in ["all", &entry.interface] {
-            for (setting, value) in [("route_localnet", "0"), ("rp_filter", "0"), ("forwarding", "1")] {
-                let name = format!("ipv4.conf.{name}.{setting}");
-                state.sysctls.entry(name).or_insert_with(|| value.to_owned());
-            }
-        }
-        let route = |table, kind, destination, prefix| Route {
-            table,
-            kind,
-            destination,
-            prefix,
-            interface: Some(entry.interface.clone()),
-            gateway: None,
-            source: None,
-            metric: 0,
-            multipath: false,
-        };
-        let width = if entry.address.is_ipv4() { 32 } else { 128 };
-        state.routes.push(route(255, RouteKind::Local, entry.address, width));
-        state.routes.push(route(254, RouteKind::Unicast, first_of(entry.address, entry.prefix), entry.prefix));
-    }
-    state.routes.push(Route {
-        table: 255,
-        kind: RouteKind::Local,
-        destination: [127, 0, 0, 0].into(),
-        prefix: 8,
-        interface: Some("lo".to_owned()),
-        gateway: None,
-        source: None,
-        metric: 0,
-        multipath: false,
-    });
-    state
-}
-
-/// Every backend was looked at and holds nothing.
-fn no_rules() -> FirewallDump {
-    FirewallDump {
-        empty: ["nft", "iptables-legacy", "ip6tables-legacy"].map(str::to_owned).to_vec(),
-        ..FirewallDump::default()
-    }
-}
-
-fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()
-        }
-        IpAddr::V6(v6) => {
-            Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into()
-        }
-    }
-}
-
 pub fn listener(text: &str) -> Listener {
     let words = Words::new(text);
     let socket: std::net::SocketAddr = words.at(1).parse().unwrap();
     let key = |name| words.key(name).map(str::to_owned);
     Listener {
-        transport: from_name(words.at(0)),
-        address: socket.ip(),
-        port: socket.port(),
         v6only: words.key("v6only").map(|text| text.parse().unwrap()),
         device: key("device"),
         namespace: key("ns").unwrap_or_else(|| host_report::HOST_NAMESPACE.to_owned()),
         pid: words.key("pid").map(|text| text.parse().unwrap()),
         process: key("process"),
-        exe: None,
         user: key("user"),
         unit: key("unit"),
         container: key("container"),
@@ -384,7 +297,7 @@ pub fn listener(text: &str) -> Listener {
             length: length.parse().unwrap(),
             backlog: backlog.parse().unwrap(),
         }),
-        starts: None,
+        ..Listener::at(from_name(words.at(0)), socket.ip(), socket.port())
     }
 }
 

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod build;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rules;

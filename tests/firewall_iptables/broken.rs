@@ -1,7 +1,7 @@
 //! Text that is broken, cut or changed.
 
 use postern::firewall::iptables::IptablesError;
-use postern::model::path::{Lack, Unread};
+use postern::model::unread::{Lack, Unread};
 use proptest::prelude::*;
 
 use super::*;

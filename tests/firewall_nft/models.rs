@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use postern::firewall::nft::read as read_json;
 use postern::firewall::ruleset::{Chain, Expression, Field, Match, Operator, Pattern, Ruleset, Statement};
-use postern::model::path::{Lack, Unread};
+use postern::model::unread::{Lack, Unread};
 use serde_json::{Value, json};
 
 use super::{json_of, names, read};

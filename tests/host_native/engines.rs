@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Background, Host, LIMITS, Lab, Podman, RootlessPodman, finish, run, runtime, wait_until};
+use crate::support::{
+    Background, Host, LIMITS, Lab, Podman, RootlessPodman, dockerd, finish, run, runtime, wait_until,
+};
 use crate::view::{CANARY, View};
 
 /// A root file system with nothing but busybox.
@@ -40,13 +42,7 @@ fn machine(what: &str, programs: &[&str]) -> Option<Lab> {
 fn docker() {
     let Some(lab) = machine("docker", &["dockerd", "docker", "docker-proxy", "iptables", "busybox"]) else { return };
     let host = lab.host(10);
-    let directory = host.directory.join("docker");
-    fs::create_dir(&directory).unwrap();
-    let mut command = host.command("dockerd");
-    command.env("XTABLES_LOCKFILE", directory.join("xtables.lock"));
-    for (option, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-        command.arg(option).arg(directory.join(file));
-    }
+    let mut command = dockerd(host);
     command
         .arg("--add-runtime")
         .arg(format!("lab={}", runtime(&host.directory).display()))

@@ -221,9 +221,7 @@ fn rules_of_every_backend_are_read_and_nothing_is_changed() {
     let Some((mut lab, number)) = machine("rules of every backend", &programs) else { return };
     lab.add_host(11);
     let (host, other) = (lab.host(number), lab.host(11));
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, RULES).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
+    host.nft(RULES);
     finish(host.command("ipset").args(["create", "blocked", "hash:ip"]));
     finish(host.command("ipset").args(["add", "blocked", "198.18.0.99"]));
     let accept = [
@@ -311,9 +309,7 @@ table inet later {
 fn a_dormant_table_hides_no_other() {
     let Some((lab, number)) = machine("a dormant table", &["nft"]) else { return };
     let host = lab.host(number);
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, SLEEPING).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
+    host.nft(SLEEPING);
     let view = View::by_root(host);
     let firewall = &view.namespace("host")["network"]["firewall"];
     assert_eq!(firewall["nft_dormant"], serde_json::json!(["bridge asleep"]));
@@ -345,9 +341,7 @@ fn traces(host: &Host) -> Vec<String> {
 fn a_tool_that_is_missing_is_a_gap() {
     let Some((lab, number)) = machine("a missing tool", &["nft", "mount"]) else { return };
     let host = lab.host(number);
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, RULES).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
+    host.nft(RULES);
     // In the host's own mount namespace: nft is an empty file there that nobody may run.
     let nothing = host.directory.join("nothing");
     fs::write(&nothing, "").unwrap();

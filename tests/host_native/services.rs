@@ -46,9 +46,7 @@ fn services_without_a_socket() {
     let programs = ["nft", "iptables-nft-restore", "iptables-legacy"];
     let Some((lab, number)) = machine("services without a socket", &programs) else { return };
     let host = lab.host(number);
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, RULES).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
+    host.nft(RULES);
     let kube = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/firewall/nft/kube-proxy.nft");
     finish(host.command("nft").arg("-f").arg(&kube));
     let file = host.directory.join("kube.rules");

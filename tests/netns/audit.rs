@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::case::{Case, entry};
 use crate::replay::Acceptor;
-use crate::support::{Host, Lab, Namespace, Postern, finish};
+use crate::support::{Host, Lab, Namespace, finish};
 
 #[test]
 fn a_network_is_found_fingerprinted_correlated_and_explained() {
@@ -16,7 +16,7 @@ fn a_network_is_found_fingerprinted_correlated_and_explained() {
     let hidden = HiddenDoor::open(&mut lab, 63, 9000);
 
     let reports = [
-        format!("{}", native_report(&lab, 60).display()),
+        format!("{}", lab.host(60).native_report().display()),
         format!("198.18.0.61={}", listing(lab.host(61), "ss", &["-tulpn"]).display()),
         format!("198.18.0.62={}", listing(lab.host(62), "netstat", &["-tulpn"]).display()),
         format!("198.18.0.63={}", listing(lab.host(63), "ss", &["-tulpnH"]).display()),
@@ -92,23 +92,11 @@ impl HiddenDoor {
              ip daddr {} tcp dport {port} dnat to 198.19.0.2:80\n }}\n}}\n",
             host.address()
         );
-        let file = host.directory.join("door.nft");
-        fs::write(&file, rules).unwrap();
-        finish(host.command("nft").arg("-f").arg(&file));
+        host.nft(&rules);
         let web =
             Acceptor::saying(&behind, 80, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nhidden\n");
         Self { _web: web, _behind: behind }
     }
-}
-
-/// What the host says of itself by `postern host`, which finds the engine's socket by itself.
-pub fn native_report(lab: &Lab, number: u8) -> PathBuf {
-    let host = lab.host(number);
-    let file = host.directory.join("host.json");
-    let output = format!("json={}", file.display());
-    let outcome = Postern::new(host.command("timeout"), &host.directory, &["host", "-o", &output]).run();
-    assert_eq!(outcome.code, 0, "{}", outcome.shown());
-    file
 }
 
 /// A listing of the host's own namespace by the usual tool.

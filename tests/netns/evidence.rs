@@ -6,9 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::audit::native_report;
 use crate::case::Case;
-use crate::firewalls::nft;
 use crate::situations::{inner_namespace, twin, web_server};
 use crate::support::{BPF, Background, Cgroup, Host, Lab, finish, innermost};
 
@@ -25,7 +23,8 @@ fn evidence_beside_the_rules_has_its_verdict() {
     let pods = node_port_of_a_map(lab.host(114));
     full_connection_table(lab.host(110));
 
-    let reports: Vec<String> = (110..=114).map(|number| native_report(&lab, number).display().to_string()).collect();
+    let reports: Vec<String> =
+        (110..=114).map(|number| lab.host(number).native_report().display().to_string()).collect();
     let outcome = case.run(&lab, &reports);
     rejected_and_silent_alike(&outcome.report());
     drop((diverted, unit, pods));
@@ -63,8 +62,7 @@ fn rejected_and_silent_alike(report: &Value) {
 /// One ICMP error in ten seconds, six at once (inet_peer_xrlim_allow), and a rule that wants to send twelve.
 fn few_icmp_errors(host: &Host) {
     host.namespace.sysctl("net.ipv4.icmp_ratelimit", "10000");
-    nft(
-        host,
+    host.nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  tcp dport 7001-7012 reject with \
          icmpx admin-prohibited\n }\n}\n",
     );
@@ -99,8 +97,7 @@ assert count >= wanted * 99 // 100, count
 
 fn full_connection_table(host: &Host) {
     // Tracking is on in a namespace where a rule asks for it.
-    nft(
-        host,
+    host.nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  ct state established,related \
          accept\n }\n}\n",
     );
@@ -155,8 +152,7 @@ fn diverted_by_xdp(lab: &Lab, host: &Host) -> [Background; 3] {
         command.args(["-u", "-c", &[BPF, REDIRECT].concat(), "aside", "8443", "9443"]),
     );
     program.wait_until("program", |output| output.contains("attached"));
-    nft(
-        host,
+    host.nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  tcp dport 8443 drop\n }\n}\n",
     );
     [program.killed_at_once(), web_server(host, "side", "8443"), web_server(host, "side", "9443")]
@@ -203,6 +199,6 @@ ip -n pod route add default via 10.244.0.1",
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/firewall/nft/kube-proxy.nft");
     let rules = fs::read_to_string(kept).unwrap();
     assert!(rules.contains("elements = { 198.18.0.2 }"));
-    nft(host, &rules.replace("198.18.0.2 ", &format!("{} ", host.address())));
+    host.nft(&rules.replace("198.18.0.2 ", &format!("{} ", host.address())));
     web_server(host, "pod", "8080")
 }

@@ -6,13 +6,6 @@ use std::path::Path;
 
 use crate::support::{Background, Host, finish};
 
-/// Loads nft rules from a file of the host's.
-pub fn nft(host: &Host, rules: &str) {
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, rules).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
-}
-
 /// Loads rules in the notation of iptables-save, and keeps those that are there.
 pub fn iptables_restore(host: &Host, rules: &str) {
     let file = host.directory.join("rules.iptables");

@@ -4,7 +4,6 @@
 
 use std::fs;
 
-use crate::audit::native_report;
 use crate::case::{Case, entry};
 use crate::support::{Background, Host, Lab, Namespace, finish};
 
@@ -13,7 +12,7 @@ fn a_box_in_front_is_told_from_the_host() {
     let case = Case::load("in_front.toml");
     let Some(lab) = case.lab("in_front.toml", "unused") else { return };
     let place = Place::build(&lab, lab.host(115));
-    let inside = [native_report(&lab, 115).display().to_string()];
+    let inside = [lab.host(115).native_report().display().to_string()];
 
     let outcome = case.run(&lab, &inside);
     let report = outcome.report();

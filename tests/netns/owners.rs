@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::audit::native_report;
 use crate::servers::{DockerGuard, Server};
 use crate::support::{Background, Host, Lab, finish};
 
@@ -58,7 +57,7 @@ fn the_path_is_explained_and_closed_under_each_tool() {
         lab.add_host(case.number);
         // Before the engine, as they come up on a real host.
         match case.tool {
-            "nft" => nft(lab.host(case.number), GUARD),
+            "nft" => lab.host(case.number).nft(GUARD),
             "ufw" => ufw(lab.host(case.number)),
             "firewalld" => {
                 for server in firewalld(lab.host(case.number)) {
@@ -79,7 +78,7 @@ fn the_path_is_explained_and_closed_under_each_tool() {
 
 fn explained(lab: &Lab, case: &Case) {
     let tool = case.tool;
-    let report = native_report(lab, case.number).display().to_string();
+    let report = lab.host(case.number).native_report().display().to_string();
     let (table, answer) = ask(lab, &report, case, 8080);
     assert_eq!((&answer["intent"], &answer["path"]), (&case.refusal.into(), &"accept".into()), "{tool}: {answer}");
     assert_eq!(answer["delivered"]["namespace"], "container:web", "{tool}: {answer}");
@@ -115,7 +114,7 @@ fn ask(lab: &Lab, report: &str, case: &Case, port: u16) -> (String, Value) {
 /// Each proposed line closes the port by itself, and 2375 was closed all along.
 fn closed(lab: &Lab, case: &Case) {
     let (tool, host) = (case.tool, lab.host(case.number));
-    let report = native_report(lab, case.number).display().to_string();
+    let report = lab.host(case.number).native_report().display().to_string();
     let (_, answer) = ask(lab, &report, case, 8080);
     let lines: Vec<&str> = answer["fix"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     let line =
@@ -125,7 +124,7 @@ fn closed(lab: &Lab, case: &Case) {
     let docker_user = command(line("DOCKER-USER"), 0);
     shell(host, &docker_user);
     assert!(!is_open(lab, case, 8080), "{tool}: open after {docker_user}");
-    let (_, answer) = ask(lab, &native_report(lab, case.number).display().to_string(), case, 8080);
+    let (_, answer) = ask(lab, &lab.host(case.number).native_report().display().to_string(), case, 8080);
     assert_eq!(answer["path"], "drop", "{tool}: {answer}");
     shell(host, &docker_user.replace("-I DOCKER-USER", "-D DOCKER-USER"));
     assert!(is_open(lab, case, 8080), "{tool}: closed after the line was taken back");
@@ -146,7 +145,7 @@ fn closed(lab: &Lab, case: &Case) {
         _ => shell(host, &command(line("-t raw -I PREROUTING"), 0)),
     }
     assert!(!is_open(lab, case, 8080), "{tool}: open after {lines:?}");
-    let (_, answer) = ask(lab, &native_report(lab, case.number).display().to_string(), case, 8080);
+    let (_, answer) = ask(lab, &lab.host(case.number).native_report().display().to_string(), case, 8080);
     assert_eq!(answer["path"], "drop", "{tool}: {answer}");
 }
 
@@ -166,12 +165,6 @@ fn is_open(lab: &Lab, case: &Case, port: u16) -> bool {
 
 fn shell(host: &Host, command: &str) {
     finish(host.command("sh").arg("-c").arg(command));
-}
-
-fn nft(host: &Host, rules: &str) {
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, rules).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
 }
 
 fn legacy(host: &Host) {

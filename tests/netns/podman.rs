@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::audit::native_report;
 use crate::case::Case;
-use crate::firewalls::nft;
 use crate::servers::busybox_root;
 use crate::support::{LIMITS, Podman, RootlessPodman, wait_until};
 
@@ -20,8 +18,7 @@ fn podman_with_and_without_root() {
     engine.run(&["import", &busybox_root(&host.directory), "lab/web"]);
     let web = ["run", "-d", "--name", "web", "-p", "8080:80", "--ip", "10.88.0.10"];
     engine.run(&[&web[..], &LIMITS, &["lab/web"], &HTTPD].concat());
-    nft(
-        host,
+    host.nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter; policy drop;\n  ct state \
          established,related accept\n  iifname lo accept\n  tcp dport 22 accept\n }\n}\n",
     );
@@ -37,12 +34,11 @@ fn podman_with_and_without_root() {
     } else {
         println!("SKIPPED: verdicts on rootless podman: it does not run here: {} {}", says(&imported), says(&started));
     }
-    nft(
-        own,
+    own.nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  tcp dport 8081 drop\n }\n}\n",
     );
 
-    let reports = [40, 41].map(|number| native_report(&lab, number).display().to_string());
+    let reports = [40, 41].map(|number| lab.host(number).native_report().display().to_string());
     let outcome = lab.postern(&case.arguments_with(&reports)).all_formats(lab.directory()).run();
     let mut differences = case.differences(&outcome.report());
     if !runs {

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use crate::audit::{HiddenDoor, native_report};
+use crate::audit::HiddenDoor;
 use crate::case::Case;
-use crate::firewalls::{legacy, nft};
+use crate::firewalls::legacy;
 use crate::support::{Lab, finish};
 
 /// What stops everything but answers, loopback and ssh.
@@ -19,7 +19,7 @@ fn rules_settle_what_the_two_views_leave_open() {
     let secret = format!("planted{}rules", std::process::id());
     let Some(mut lab) = case.lab("rules.toml", &secret) else { return };
 
-    nft(lab.host(80), GUARD);
+    lab.host(80).nft(GUARD);
     for rule in
         ["-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT", "-A INPUT -i lo -j ACCEPT", "-P INPUT DROP"]
     {
@@ -30,9 +30,7 @@ fn rules_settle_what_the_two_views_leave_open() {
             .command("iptables")
             .args("-w 5 -t raw -A PREROUTING -d 198.18.0.82 -p tcp --dport 8080 -j DROP".split_whitespace()),
     );
-    nft(
-        lab.host(83),
-        "table ip guard {\n chain in {\n  type filter hook input priority filter; policy accept;\n  tcp dport 2379 drop\n }\n}\n",
+    lab.host(83).nft("table ip guard {\n chain in {\n  type filter hook input priority filter; policy accept;\n  tcp dport 2379 drop\n }\n}\n",
     );
     let switch = lab.directory().join("switch.nft");
     fs::write(
@@ -42,19 +40,16 @@ fn rules_settle_what_the_two_views_leave_open() {
     )
     .unwrap();
     finish(lab.scanner().command("nft").arg("-f").arg(&switch));
-    nft(
-        lab.host(85),
-        "table ip door {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 9000 redirect to :2379\n \
+    lab.host(85).nft("table ip door {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 9000 redirect to :2379\n \
          }\n chain in {\n  type filter hook input priority filter;\n  tcp dport 22 reject with tcp reset\n }\n}\n",
     );
-    nft(
-        lab.host(87),
+    lab.host(87).nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  tcp dport 22 reject with icmpx \
          admin-prohibited\n }\n}\n",
     );
     let hidden = HiddenDoor::open(&mut lab, 86, 9001);
 
-    let reports: Vec<String> = (80..=87).map(|number| native_report(&lab, number).display().to_string()).collect();
+    let reports: Vec<String> = (80..=87).map(|number| lab.host(number).native_report().display().to_string()).collect();
     let outcome = case.run(&lab, &reports);
     let report = outcome.report();
     outcome.assert_silent_about(&secret);

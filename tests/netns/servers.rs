@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::pki::Authority;
 use crate::replay::{Acceptor, Recording, TlsShape};
-use crate::support::{Background, Host, Lab, finish, run, runtime, wait_until};
+use crate::support::{Background, Host, Lab, dockerd, finish, run, runtime, wait_until};
 
 /// A server on one host. Its ports are where it listens, usual or not.
 #[derive(Clone, Debug, Deserialize)]
@@ -224,12 +224,7 @@ struct DockerShape {
 
 fn docker(host: &Host, port: u16, guard: DockerGuard, shape: DockerShape, secret: &str) -> Background {
     let directory = host.directory.join("docker");
-    fs::create_dir(&directory).unwrap();
-    let mut command = host.command("dockerd");
-    command.env("XTABLES_LOCKFILE", directory.join("xtables.lock"));
-    for (option, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-        command.arg(option).arg(directory.join(file));
-    }
+    let mut command = dockerd(host);
     command.args(["-H", "unix:///run/docker.sock", "-H", &format!("tcp://[::]:{port}")]);
     if shape.without_proxy {
         command.arg("--userland-proxy=false");

@@ -10,9 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 
-use crate::audit::native_report;
 use crate::case::{Case, entry};
-use crate::firewalls::{Firewalld, UFW_FOR_DOCKER, iptables_restore, nft, ufw};
+use crate::firewalls::{Firewalld, UFW_FOR_DOCKER, iptables_restore, ufw};
 use crate::replay::Acceptor;
 use crate::support::{Background, Host, Lab, Namespace, finish};
 
@@ -35,18 +34,17 @@ fn every_situation_has_its_verdict() {
     let diverted = diverted_by_tc(&lab, lab.host(95));
     let _queue = FullQueue::open(lab.host(96), 9600);
     let _mute = mute_udp(lab.host(96), &[5005, 5006]);
-    nft(lab.host(96), &dropping("udp dport 5006 drop"));
+    lab.host(96).nft(&dropping("udp dport 5006 drop"));
     let waiting = waiting_for_its_service(lab.host(96), 7777);
     let router = behind_a_router(&lab, lab.host(97));
-    nft(lab.host(97), &dropping("tcp dport 22 drop"));
-    nft(
-        lab.host(98),
-        "table ip everything {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20023 redirect to \
+    lab.host(97).nft(&dropping("tcp dport 22 drop"));
+    lab.host(98).nft("table ip everything {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 20000-20023 redirect to \
          :6999\n }\n}\n",
     );
 
-    let mut reports: Vec<String> = (90..=98).map(|number| native_report(&lab, number).display().to_string()).collect();
-    reports.push(an_hour_old(&native_report(&lab, 99)));
+    let mut reports: Vec<String> =
+        (90..=98).map(|number| lab.host(number).native_report().display().to_string()).collect();
+    reports.push(an_hour_old(&lab.host(99).native_report()));
     let _late = Acceptor::silent(lab.host(99), 7070);
 
     let outcome = case.run(&lab, &reports);
@@ -131,9 +129,7 @@ fn etcd_on_loopback_led_to(host: &Host) -> Background {
     etcd.wait_until("client port", |output| output.contains("ready to serve client requests"));
     host.namespace.sysctl("net.ipv4.conf.all.route_localnet", "1");
     let etcd = etcd.killed_at_once();
-    nft(
-        host,
-        "table ip shortcut {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  iifname eth0 tcp dport { 2379, \
+    host.nft("table ip shortcut {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  iifname eth0 tcp dport { 2379, \
          8000 } dnat to 127.0.0.1:2379\n }\n}\n",
     );
     etcd
@@ -234,7 +230,7 @@ fn diverted_by_tc(lab: &Lab, host: &Host) -> [Background; 2] {
         })
         .concat();
     finish(host.command("sh").args(["-c", &format!("set -e\ntc qdisc add dev eth0 clsact\n{ports}")]));
-    nft(host, &dropping("tcp dport 8443 drop"));
+    host.nft(&dropping("tcp dport 8443 drop"));
     [web_server(host, "side", "8443"), web_server(host, "side", "9443")]
 }
 

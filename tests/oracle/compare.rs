@@ -10,7 +10,8 @@ use postern::firewall::walk::{Finish, NamespaceWalk, Walked};
 use postern::firewall::{HostPath, Question};
 use postern::model::{Endpoint, NetworkState, PathAnswer, PathOutcome};
 
-use crate::lab::{Link, Seen, Shot};
+use crate::lab::{Seen, Shot};
+use crate::wiring::Link;
 
 /// The model of what is loaded.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use postern::model::Transport;
 
-use crate::lab::{Lab, Link, Seen, Shot};
+use crate::lab::{Lab, Seen, Shot};
 use crate::rules::{Loader, Rules};
 use crate::wire::Segment;
+use crate::wiring::Link;
 
 /// `LINK SOURCE > DESTINATION:PORT/TRANSPORT = WHAT`, where WHAT is `host [A:P [from S]]`, `LINK [A:P [from S]]`,
 /// `reset`, `icmp KIND/CODE [by A]` or `nothing`.

@@ -19,6 +19,7 @@ mod run;
 mod shrink;
 mod space;
 mod wire;
+mod wiring;
 
 /// Says so when this cannot run here.
 fn missing(what: &str, programs: &[&str]) -> bool {

@@ -220,6 +220,19 @@ fn what_a_banning_host_has_is_unknown() {
     assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
 }
 
+/// One host among many bans scanners: each is looked at.
+#[test]
+fn one_banning_host_among_many_is_noticed() {
+    let mut scenario = scenario::named("some-asked-once");
+    (scenario.targets.addresses, scenario.targets.living) = (3000, 2900);
+    (scenario.hosts.once, scenario.hosts.banning, scenario.hosts.ban_after) = (0, 3, 150);
+    (scenario.targets.ports, scenario.path.loss) = ("1-300".to_owned(), 0.0);
+    let run = run(&scenario, 5);
+    let gap = run.result.gaps.iter().find(|gap| gap.what.starts_with("3 hosts ("));
+    assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
+    assert!(run.result.stats.probes_sent < 2_300_000, "the others are not asked again: {:?}", run.result.stats);
+}
+
 #[test]
 fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     let run = run(&scenario::named("on-link-absent"), 1);

@@ -21,6 +21,7 @@ use postern::targets::{Space, TargetSet};
 const SOURCE: [u8; 4] = [198, 18, 0, 1];
 const TARGET: [u8; 4] = [198, 18, 0, 2];
 const PORTS: &str = "1-200";
+const PORTS_ASKED: usize = 200;
 
 /// One host whose ports are open or closed.
 struct MemoryLink {
@@ -29,6 +30,7 @@ struct MemoryLink {
     arrived: VecDeque<Vec<u8>>,
     sent: Vec<Load>,
     drops: Drops,
+    frames: usize,
     /// How often answers are to be fetched before there is room again.
     full: u32,
 }
@@ -38,6 +40,8 @@ enum Fault {
     None,
     /// No frame leaves.
     Device,
+    /// None does after the first round's, and ports above 100 are silent.
+    Later,
     /// Every answer of a port above 100 finds no room.
     NoRoom,
     /// The way out is full after each load.
@@ -57,9 +61,13 @@ impl Link for MemoryLink {
         assert!(self.full == 0, "nobody fetches answers while a load waits for room");
         self.full = if self.fault == Fault::Full { 3 } else { 0 };
         for number in 0..load.frames.len() {
+            self.frames += 1;
             match self.fault {
+                Fault::Later if self.frames > PORTS_ASKED => {
+                    load.failed.push(Failure { probe: load.probes[number], why: Unsent::Device });
+                }
                 Fault::Device => load.failed.push(Failure { probe: load.probes[number], why: Unsent::Device }),
-                Fault::None | Fault::NoRoom | Fault::Full => self.answer(load.frames.frame(number)),
+                Fault::None | Fault::NoRoom | Fault::Full | Fault::Later => self.answer(load.frames.frame(number)),
             }
         }
         self.sent.push(load);
@@ -95,7 +103,7 @@ impl Link for MemoryLink {
 impl MemoryLink {
     fn new(open: &[u16], fault: Fault) -> Self {
         let open = open.iter().copied().collect();
-        Self { open, fault, arrived: VecDeque::new(), sent: Vec::new(), drops: Drops::default(), full: 0 }
+        Self { open, fault, arrived: VecDeque::new(), sent: Vec::new(), drops: Drops::default(), frames: 0, full: 0 }
     }
 
     /// SYN-ACK or reset (RFC 9293 section 3.10.7), with checksums that nobody looks at.
@@ -105,6 +113,9 @@ impl MemoryLink {
         self.drops.received += 1;
         if self.fault == Fault::NoRoom && port > 100 {
             self.drops.dropped += 1;
+            return;
+        }
+        if self.fault == Fault::Later && port > 100 {
             return;
         }
         let acknowledged = u32::from_be_bytes(syn[24..28].try_into().unwrap()).wrapping_add(1);
@@ -222,8 +233,18 @@ fn frames_that_do_not_leave_are_no_silence_of_the_target() {
     let (result, told) = sweep(MemoryLink::new(&[22], Fault::Device), None, told);
     let result = result.unwrap();
     assert_eq!((told, result.open().count()), (vec![], 0));
-    assert!(result.gaps.iter().any(|gap| gap.incomplete), "{:?}", result.gaps);
+    let not_asked = result.gaps.iter().find(|gap| gap.incomplete).unwrap();
+    assert!(not_asked.what.starts_with("200 endpoints were not asked (198.18.0.2:"), "{not_asked:?}");
     assert!(result.groups.iter().all(|group| group.state == PortState::Unknown), "{:?}", result.groups);
+}
+
+#[test]
+fn endpoints_that_were_asked_once_are_not_counted_as_not_asked() {
+    let (result, _) = sweep(MemoryLink::new(&[22], Fault::Later), None, told);
+    let result = result.unwrap();
+    assert_eq!(result.open().count(), 1);
+    let unsent = result.gaps.iter().find(|gap| gap.what.contains("repeated probes did not leave (198.18.0.2:"));
+    assert!(unsent.is_some_and(|gap| gap.incomplete && !gap.what.contains("not asked")), "{:?}", result.gaps);
 }
 
 #[test]

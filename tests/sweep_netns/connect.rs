@@ -139,3 +139,39 @@ fn udp_states_are_told_apart() {
     assert_eq!(udp(7779), Some(("open|filtered".to_owned(), "no-answer".to_owned())));
     drop(echo);
 }
+
+/// A host whose firewall bans whoever asks too much, beside one that does not: what the first one keeps silent about after
+/// that is unknown, whatever asked.
+#[test]
+fn a_host_that_bans_scanners_is_told_from_one_that_filters() {
+    let Some(lab) = Lab::new("ban") else { return };
+    lab.any_ip();
+    let listener = lab.listen(&[22, 80], OnAccept::Keep);
+    for engine in ["connect", "syn"] {
+        lab.nft(
+            "table ip t {
+                set asked { type ipv4_addr; size 64; flags dynamic; }
+                set banned { type ipv4_addr; size 64; flags dynamic,timeout; timeout 5m; }
+                chain i { type filter hook input priority 0;
+                    ip daddr @banned drop
+                    ip daddr 198.19.1.1 tcp flags syn add @asked { ip daddr limit rate over 1/minute burst 400 packets } \
+                        add @banned { ip daddr } drop
+                    ip daddr 198.19.0.0/16 tcp dport { 22, 80, 100-199 } accept
+                    ip daddr 198.19.0.0/16 drop
+                }
+            }",
+        );
+        let report = lab.scan(engine, &["198.19.1.0-198.19.1.3", "-p", "1-1000"]);
+        let told = |address: &str| {
+            let (state, reason) = state_of(&report, address, 443).unwrap();
+            format!("{state} ({reason})")
+        };
+        assert_eq!(told("198.19.1.0"), "filtered (no-answer)", "{engine}");
+        assert_eq!(told("198.19.1.1"), "unknown (fell-silent)", "{engine}");
+        let gaps = report["run"]["gaps"].as_array().unwrap();
+        let fell = gaps.iter().find(|gap| gap["what"].as_str().unwrap().starts_with("1 host (198.19.1.1)"));
+        assert!(fell.is_some_and(|gap| gap["incomplete"] == true), "{engine}: {gaps:#?}");
+        lab.nft("delete table ip t");
+    }
+    drop(listener);
+}

@@ -38,6 +38,13 @@ fn closed_silent_rejected_and_open_are_told_apart() {
     assert!(refused.status.code() == Some(2) && says.contains("--probe-fragile"), "{says}");
     let (code, asked) = test(&lab, &["etcd", "198.18.0.2:9100", "--probe-fragile"]);
     assert_eq!((code, &asked["state"]), (0, &"open".into()), "{asked:#}");
+
+    // By a definition of one's own.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy("probes/etcd.toml", directory.path().join("house.toml")).unwrap();
+    let probes = directory.path().display().to_string();
+    let (code, asked) = test(&lab, &["house", "198.18.0.2:2379", "--probes", &probes]);
+    assert_eq!((code, &asked["state"]), (0, &"open".into()), "{asked:#}");
     drop(listener);
 }
 

@@ -4,8 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::support::{Background, Host, Lab, finish, run, wait_until};
-use crate::view::{entry, finding, native_report, network, nft, on_host, seen, serve};
+use crate::support::{Background, Host, Lab, dockerd, finish, run, wait_until};
+use crate::view::{entry, finding, network, on_host, seen, serve};
 
 /// The network gets to ssh only; containers to everything.
 const RULES: &str = "table inet guard {\n chain in {\n  type filter hook input priority filter; policy accept;\n  iifname != \
@@ -14,13 +14,7 @@ const RULES: &str = "table inet guard {\n chain in {\n  type filter hook input p
 /// dockerd on the host with three containers: `web` published on loopback, `db` published nowhere, `open` on all addresses.
 fn engine(lab: &mut Lab, number: u8) {
     let host = lab.host(number);
-    let directory = host.directory.join("docker");
-    fs::create_dir(&directory).unwrap();
-    let mut command = host.command("dockerd");
-    command.env("XTABLES_LOCKFILE", directory.join("xtables.lock"));
-    for (option, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-        command.arg(option).arg(directory.join(file));
-    }
+    let mut command = dockerd(host);
     let mut engine = Background::start("dockerd", &host.directory, command.args(["-H", "unix:///run/docker.sock"]));
     engine.wait_until("API", |output| output.contains("API listen on"));
     docker(host, &["import", &image(host), "lab/web"]);
@@ -60,7 +54,7 @@ fn a_container_reaches_what_the_network_does_not_and_the_network_what_is_on_loop
     let Some(mut lab) = Lab::new("vantages beside Docker", &programs) else { return };
     lab.add_host(10);
     serve(&mut lab, 10, "0.0.0.0", 7000);
-    nft(lab.host(10), RULES);
+    lab.host(10).nft(RULES);
     engine(&mut lab, 10);
     through_the_host(&lab);
     from_the_container(&lab);
@@ -71,7 +65,7 @@ fn a_container_reaches_what_the_network_does_not_and_the_network_what_is_on_loop
 fn through_the_host(lab: &Lab) {
     let host = lab.host(10);
     let (web, db, open) = (address(host, "web"), address(host, "db"), address(host, "open"));
-    let report = native_report(lab, 10).display().to_string();
+    let report = lab.host(10).native_report().display().to_string();
     let before = finish(lab.scanner().command("ip").args(["route", "show", "table", "all"]));
     let arguments = ["audit", "198.18.0.10", "-p", "7000,8080,9090", "--udp=none", "--host-report", &report];
     let outcome = lab.postern(&arguments).all_formats(lab.directory()).run();
@@ -112,7 +106,7 @@ fn through_the_host(lab: &Lab) {
 
     // The line closes it.
     finish(host.command("iptables").args(line.split_whitespace().skip(1)));
-    let again = native_report(lab, 10).display().to_string();
+    let again = lab.host(10).native_report().display().to_string();
     let arguments = ["audit", "198.18.0.10", "-p", "8080", "--udp=none", "--host-report", &again];
     let closed = lab.postern(&arguments).all_formats(lab.directory()).run().report();
     let entry = entry(&closed, &web, 80, via);

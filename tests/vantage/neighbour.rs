@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Background, Lab, Postern, wait_until};
-use crate::view::{entry, has_neighbour, network, nft, on_host, serve};
+use crate::view::{entry, has_neighbour, network, on_host, serve};
 
 /// 7001 is closed to everybody, 7002 to the network only, 7003 open to the network only, 7004 got by INPUT.
 const RULES: &str = "table inet guard {\n chain pre {\n  type nat hook prerouting priority dstnat;\n  tcp dport 7004 \
@@ -19,7 +19,7 @@ fn lab(what: &str) -> Option<Lab> {
     }
     serve(&mut lab, 20, "127.0.0.1", 7005);
     serve(&mut lab, 20, "[::]", 7006);
-    nft(lab.host(20), RULES);
+    lab.host(20).nft(RULES);
     Some(lab)
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::support::{Lab, Namespace};
-use crate::view::{entry, finding, native_report, nft, seen, serve};
+use crate::view::{entry, finding, seen, serve};
 
 #[test]
 fn from_a_namespace_by_name_and_by_process() {
@@ -20,12 +20,10 @@ fn from_a_namespace_by_name_and_by_process() {
     inner.ip("addr add 198.18.8.2/24 dev eth0");
     inner.ip("link set eth0 up");
     inner.ip("route add default via 198.18.8.1");
-    nft(
-        host,
-        "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  iifname eth0 tcp dport 7000 drop\n \
+    host.nft("table inet guard {\n chain in {\n  type filter hook input priority filter;\n  iifname eth0 tcp dport 7000 drop\n \
          }\n}\n",
     );
-    let report = native_report(&lab, 30).display().to_string();
+    let report = lab.host(30).native_report().display().to_string();
     let name = format!("netns:{}", inner.name());
     let places = ["--vantage", &name, "--vantage", "br0"];
     let arguments = ["audit", "198.18.0.30", "-p", "7000,7001", "--udp=none", "--host-report", &report];
@@ -78,9 +76,7 @@ fn a_chosen_interface_is_used_whatever_the_route() {
     lab.scanner().ip("link set alt0 up");
     host.namespace.ip("addr add 198.18.9.31/24 dev eth1");
     host.namespace.ip("link set eth1 up");
-    nft(
-        host,
-        "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  iifname eth0 tcp dport 7000 drop\n \
+    host.nft("table inet guard {\n chain in {\n  type filter hook input priority filter;\n  iifname eth0 tcp dport 7000 drop\n \
          }\n}\n",
     );
     let arguments = ["scan", "198.18.0.31", "-p", "7000", "--vantage", "alt0", "--vantage", "br0"];
@@ -111,7 +107,7 @@ fn loopback_behind_route_localnet() {
         serve(&mut lab, number, "127.0.0.1", 7100);
     }
     lab.host(40).namespace.sysctl("net.ipv4.conf.eth0.route_localnet", "1");
-    let reports = [40, 41].map(|number| native_report(&lab, number).display().to_string());
+    let reports = [40, 41].map(|number| lab.host(number).native_report().display().to_string());
     let mut arguments = vec!["audit", "198.18.0.40-41", "-p", "7100", "--udp=none"];
     for report in &reports {
         arguments.extend(["--host-report", report]);

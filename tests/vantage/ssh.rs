@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::door::{Doors, gaps, install};
-use crate::view::{entry, nft, seen, serve};
+use crate::view::{entry, seen, serve};
 
 #[test]
 fn another_machine_sees_what_it_is_let_to() {
@@ -13,8 +13,7 @@ fn another_machine_sees_what_it_is_let_to() {
     doors.lab.add_host(51);
     serve(&mut doors.lab, 51, "0.0.0.0", 7000);
     serve(&mut doors.lab, 51, "0.0.0.0", 7001);
-    nft(
-        doors.lab.host(51),
+    doors.lab.host(51).nft(
         "table inet guard {\n chain in {\n  type filter hook input priority filter;\n  tcp dport 7000 ip saddr != \
          198.18.0.50 drop\n }\n}\n",
     );

@@ -1,8 +1,5 @@
 //! Reading of reports, and the servers that the hosts here run.
 
-use std::fs;
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use crate::support::{Background, Host, Lab, Postern, finish};
@@ -15,22 +12,6 @@ pub fn serve(lab: &mut Lab, number: u8, address: &str, port: u16) {
     let mut server = Background::start(&format!("httpd-{port}"), &host.directory, &mut command);
     server.wait_until("port", |_| host.listens("tcp", port));
     lab.keep(Box::new(server));
-}
-
-pub fn nft(host: &Host, rules: &str) {
-    let file = host.directory.join("rules.nft");
-    fs::write(&file, rules).unwrap();
-    finish(host.command("nft").arg("-f").arg(&file));
-}
-
-/// What the host says of itself.
-pub fn native_report(lab: &Lab, number: u8) -> PathBuf {
-    let host = lab.host(number);
-    let file = host.directory.join("host.json");
-    let output = format!("json={}", file.display());
-    let outcome = Postern::new(host.command("timeout"), &host.directory, &["host", "-o", &output]).run();
-    assert_eq!(outcome.code, 0, "{}", outcome.shown());
-    file
 }
 
 /// `postern` with these arguments on the host itself.

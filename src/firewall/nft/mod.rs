@@ -8,7 +8,8 @@
 //! - `document`: the text, its list, and its errors. `json`: one object of the text as a tree, which borrows from it.
 //!   `reader`: objects of the listing; what refers to what.
 //! - `sets`: sets, maps and verdict maps, named and anonymous.
-//! - `statement`, `nat`: what rules do. `expression`: what they look at. `value`: what they compare it with.
+//! - `statement`, `nat`: what rules do. `expression`: what they look at, `payload`: in the packet. `value`: what they
+//!   compare it with, by its `kind`.
 //! - `symbols`: names of numbers: which ones are printed as names depends on nft's version.
 //! - `render`: a rule as `nft list ruleset` shows it.
 //!
@@ -18,7 +19,9 @@
 mod document;
 mod expression;
 mod json;
+mod kind;
 mod nat;
+mod payload;
 mod reader;
 mod render;
 mod sets;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::expression::{self, Known};
 use super::json::Value;
-use super::symbols;
-use super::value::{self, Kind};
+use super::kind::Kind;
+use super::{symbols, value};
 use crate::firewall::ruleset::{Datum, Expression, Family, Ports, Reject, Statement, Translation, TranslationTarget};
 
 /// `dnat`, `snat`, `redirect`, `masquerade`, `tproxy`; `None` when it cannot be read.

@@ -11,7 +11,7 @@ use super::{render, sets};
 use crate::firewall::ruleset::{
     Backend, BaseChain, Chain, ChainKind, ElementData, Family, Hook, Policy, Rule, Ruleset, Set, Table, Verdict,
 };
-use crate::model::path::{Lack, Unread};
+use crate::model::unread::{Lack, Unread};
 
 /// A listing while its objects are read.
 pub(super) struct Listing<'a> {
@@ -104,7 +104,7 @@ impl<'d> Listing<'d> {
         }
         let name = object.text("table")?;
         let Some(&at) = self.at.get(&family).and_then(|tables| tables.get(name)) else {
-            return Err(object.wrong("table", format!("no table {} {name} before it", family_name(family))));
+            return Err(object.wrong("table", format!("no table {} {name} before it", family.as_str())));
         };
         match kind {
             "chain" => chain(&mut self.tables[at], object, &mut self.unread),
@@ -117,7 +117,7 @@ impl<'d> Listing<'d> {
         let name = object.text("name")?;
         let known = self.at.entry(family).or_default();
         if known.contains_key(name) {
-            return Err(object.wrong("name", format!("a second table {} {name}", family_name(family))));
+            return Err(object.wrong("name", format!("a second table {} {name}", family.as_str())));
         }
         known.insert(name.to_owned(), self.tables.len());
         let dormant = self.sleeps(family, name, object.body.get("flags"));
@@ -141,7 +141,7 @@ impl<'d> Listing<'d> {
 
     /// Whether a table is dormant. nft 1.0.6 prints garbage for a table's flags; that there are any is all it says.
     fn sleeps(&self, family: Family, name: &str, flags: Option<&Value<'_>>) -> Option<bool> {
-        let listed = format!("{} {name}", family_name(family));
+        let listed = format!("{} {name}", family.as_str());
         if self.dormant.contains(&listed) {
             return Some(true);
         }
@@ -161,7 +161,7 @@ impl<'d> Listing<'d> {
     pub(super) fn finish(mut self) -> Ruleset {
         let mut tables = Vec::with_capacity(self.tables.len());
         for mut draft in self.tables {
-            let family = family_name(draft.table.family);
+            let family = draft.table.family.as_str();
             for set in draft.sets.values() {
                 for element in &set.elements {
                     if let Some(ElementData::Verdict(Verdict::Jump(target) | Verdict::Goto(target))) = &element.data {
@@ -209,7 +209,7 @@ fn chain(draft: &mut Draft, object: Object<'_>, unread: &mut Vec<Unread>) -> Res
         Some(_) => match base_chain(object, draft.table.family)? {
             Ok(base) => Some(base),
             Err(reason) => {
-                let what = format!("chain {} {} {name}: {reason}", family_name(draft.table.family), draft.table.name);
+                let what = format!("chain {} {} {name}: {reason}", draft.table.family.as_str(), draft.table.name);
                 unread.push(Unread::new(Lack::Novel, what));
                 None
             }
@@ -323,15 +323,4 @@ fn rule(draft: &mut Draft, object: Object<'_>) -> Result<(), NftError> {
         statements,
     });
     Ok(())
-}
-
-fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Arp => "arp",
-        Family::Bridge => "bridge",
-        Family::Inet => "inet",
-        Family::Ip => "ip",
-        Family::Ip6 => "ip6",
-        Family::Netdev => "netdev",
-    }
 }

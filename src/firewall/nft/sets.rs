@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::json::{Map, Value};
-use super::render;
-use super::value::{self, Kind};
+use super::kind::Kind;
+use super::{render, value};
 use crate::firewall::ruleset::{Datum, Element, ElementData, Expression, Field, Pattern, Set, SetReference, Verdict};
 
 /// A set or map object of the listing.

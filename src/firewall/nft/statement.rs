@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::expression::{self, Known};
 use super::json::Value;
-use super::value::{self, Kind};
-use super::{nat, render, sets};
+use super::kind::Kind;
+use super::{nat, render, sets, value};
 use crate::firewall::ruleset::{Datum, Expression, Family, Field, Match, Operator, Pattern, Statement};
 
 /// Reads the statements of one rule.

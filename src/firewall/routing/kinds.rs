@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::lookup::{Lookup, mask};
-use super::{Flow, LO, LOCAL, Router};
+use super::lookup::{Flow, Lookup, mask};
+use super::router::{LO, LOCAL, Router};
 use crate::firewall::packet::number;
 use crate::model::network::{Route, RouteKind};
 

@@ -3,9 +3,21 @@
 
 use std::net::IpAddr;
 
-use super::{Flow, Router};
+use super::router::Router;
 use crate::firewall::packet::number;
 use crate::model::network::{PolicyRule, Route, RouteKind};
+
+/// What is asked of the routes.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow<'a> {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub input: Option<&'a str>,
+    /// Only routes by this interface count.
+    pub output: Option<&'a str>,
+    /// `None`: not known.
+    pub mark: Option<u32>,
+}
 
 /// Result of a lookup.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,10 +6,8 @@ use super::error::command;
 use super::rows::Row;
 use crate::host::client;
 use crate::model::Transport;
-use crate::model::host_report::{
-    HostReport, Listener, Namespace, OWN_WORD, OWN_WORD_OF_ROOT, Privileges, SCHEMA, Source,
-};
-use crate::model::report::{Gap, Tool};
+use crate::model::host_report::{HostReport, Listener, Namespace, OWN_WORD, OWN_WORD_OF_ROOT, Source};
+use crate::model::report::Gap;
 
 /// Collects listeners and gaps; [`Draft::finish`] adds what every listing of this kind cannot show.
 #[derive(Debug)]
@@ -47,22 +45,10 @@ impl Draft {
         self.listeners.dedup();
         self.limits();
         HostReport {
-            schema: SCHEMA.to_owned(),
-            tool: Tool::this(),
-            id: UNKNOWN_ID.to_owned(),
-            hostname: None,
-            collected_at: None,
-            source: self.source,
-            privileges: Privileges::default(),
-            addresses: Vec::new(),
             namespaces: self.namespaces,
             listeners: self.listeners,
-            owners: Vec::new(),
-            raw_sockets: Vec::new(),
-            containers: Vec::new(),
-            published: Vec::new(),
-            os: None,
             gaps: self.gaps,
+            ..HostReport::of(UNKNOWN_ID, self.source)
         }
     }
 

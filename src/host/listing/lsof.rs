@@ -9,7 +9,6 @@ use super::address::{self, ANY_V4, ANY_V6, Address};
 use super::draft::Draft;
 use super::error::ListingError;
 use super::rows::{Row, rows};
-use crate::host::blank_listener;
 use crate::host::owner::{self, Holder};
 use crate::model::Transport;
 use crate::model::host_report::{HostReport, Listener, Source};
@@ -107,7 +106,7 @@ fn listener(columns: &Columns<'_>, row: &Row, name: &str) -> Result<Listener, Li
         Address::Any if columns.v6 => ANY_V6,
         Address::Any => ANY_V4,
     };
-    Ok(Listener { device: host.scope, ..blank_listener(columns.transport, address, port) })
+    Ok(Listener { device: host.scope, ..Listener::at(columns.transport, address, port) })
 }
 
 /// lsof writes unprintable characters and spaces of names as `\x20`.

@@ -9,7 +9,6 @@ use super::address::{self, ANY_V4, ANY_V6, Address};
 use super::draft::{Draft, port_of};
 use super::error::{ListingError, shown};
 use super::rows::{Row, rows, words};
-use crate::host::blank_listener;
 use crate::model::Transport;
 use crate::model::host_report::{HostReport, Listener, Source};
 use crate::model::report::Gap;
@@ -121,7 +120,7 @@ fn listener(row: &Columns<'_>, wide: bool, name: &str, draft: &mut Draft) -> Res
         Address::Any if row.v6 => ANY_V6,
         Address::Any => ANY_V4,
     };
-    let mut listener = Listener { device: host_part.scope, ..blank_listener(row.transport, address, port) };
+    let mut listener = Listener { device: host_part.scope, ..Listener::at(row.transport, address, port) };
     listener.user = row.user.map(|user| if user == "0" { "root".to_owned() } else { user.to_owned() });
     if let Some((pid, program)) = row.owner.and_then(|owner| owner.split_once('/')) {
         listener.pid = pid.parse().ok();

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use super::address::{self, Address};
 use super::draft::Draft;
 use super::error::ListingError;
-use crate::host::blank_listener;
 use crate::model::Transport;
 use crate::model::host_report::{HOST_NAMESPACE, HostReport, Listener, Namespace, OWN_WORD_OF_ROOT, Source};
 use crate::model::report::Gap;
@@ -159,7 +158,7 @@ fn row(line: usize, object: &Map<String, Value>, name: &str) -> Result<Option<Pa
         process,
         exe: ["exe", "path"].iter().find_map(|key| column(key)).filter(|path| path.starts_with('/')),
         user: ["username", "user"].iter().find_map(|key| column(key)),
-        ..blank_listener(transport, address, port)
+        ..Listener::at(transport, address, port)
     };
     let number = |key: &str| column(key).and_then(|value| value.parse::<u64>().ok()).filter(|value| *value > 0);
     Ok(Some(Parsed { listener, namespace: number("net_namespace"), socket: number("socket") }))

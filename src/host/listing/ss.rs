@@ -10,7 +10,6 @@ use super::address::{self, ANY_V4, ANY_V6, Address};
 use super::draft::Draft;
 use super::error::ListingError;
 use super::rows::{Row, rows, words};
-use crate::host::blank_listener;
 use crate::host::cgroup;
 use crate::host::owner::{self, Holder};
 use crate::model::Transport;
@@ -96,7 +95,7 @@ fn listener(row: &Columns<'_>, old: bool, name: &str) -> Result<Listener, Listin
         (Address::Ip(address), false) if address.is_unspecified() => (address, Some(true)),
         (Address::Ip(address), false) => (address, Some(row.peer != "*:*")),
     };
-    let mut listener = Listener { v6only, device: host.scope, ..blank_listener(row.transport, address, port) };
+    let mut listener = Listener { v6only, device: host.scope, ..Listener::at(row.transport, address, port) };
     if let Some((owner, activated)) = owner::choose(&holders(row.rest)) {
         listener.pid = Some(owner.pid);
         listener.process = Some(owner.name.clone());

@@ -9,7 +9,8 @@
 //! - [`config`]: what ssh is held to, also for each jump host.
 //! - [`script`], [`frames`]: what is said to the machine and how its answers are told apart from noise.
 //! - [`plan`]: what is tried, and in which order.
-//! - [`plain`]: the report of a machine that has only its own commands; [`ip_json`] reads `ip -j`.
+//! - [`plain`]: the report of a machine that has only its own commands, `plain_rules`: its packet filter; [`ip_json`] reads
+//!   `ip -j`.
 //! - [`elf`]: which machine a copy of the program would run on.
 //! - [`failure`]: why there is no report, in the operator's words.
 //! - [`fetch`]: the driver; `session` holds one ssh.
@@ -22,6 +23,7 @@ pub mod fetch;
 pub mod frames;
 pub mod ip_json;
 pub mod plain;
+mod plain_rules;
 pub mod plan;
 mod private_dir;
 pub mod script;

@@ -10,13 +10,14 @@
 //! | `entries` | number of registrations read |
 //! | `cut` | `true` when the list was longer than we read, or broke off |
 //! | `programs` | `nfs v3 v4 tcp/2049, mountd v3 udp/20048` |
-//! | `exposes` | classes that raise the severity, one word each, see [`CLASSES`] |
+//! | `exposes` | classes that raise the severity, one word each, see [`CLASSES`](rpc_programs::CLASSES) |
 //! | `owners` | who registered (versions 3 and 4 only): `superuser, 106` |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::exchange::{MAX_ITEM, list, no_next, put, text};
 use super::rpc::{Call, Outcome, Reply, Xdr, frame_datagram, frame_stream};
+use super::rpc_programs::{self, PORTMAPPER};
 use super::{CodecExchange, Facts};
 use crate::model::Transport;
 
@@ -67,56 +68,6 @@ pub const NULL_UDP: CodecExchange = CodecExchange {
     next: no_next,
     facts: |replies| null_facts(Reply::from_datagram(replies.first()?)?),
 };
-
-/// Classes in the fact `exposes` and the programs that they stand for.
-pub const CLASSES: &[(&str, &[u32])] = &[
-    // ToolTalk, the calendar manager and sadmind: remote code execution of old, nobody patches them any more.
-    ("historic-rce", &[100_068, 100_083, 100_232]),
-    ("mountd", &[MOUNTD]),
-    ("nfs", &[NFS]),
-    // ypserv, ypbind, yppasswdd, fypxfrd: password maps for whoever knows the domain's name.
-    ("nis", &[100_004, 100_007, 100_009, 100_069, 600_100_069]),
-    // rstatd, rusersd, walld, sprayd: load and users for everybody, text on everybody's terminal.
-    ("remote-status", &[100_001, 100_002, 100_008, 100_012]),
-];
-
-const PORTMAPPER: u32 = 100_000;
-const NFS: u32 = 100_003;
-const MOUNTD: u32 = 100_005;
-
-/// Names of programs, ordered by number.
-const PROGRAMS: &[(u32, &str)] = &[
-    (PORTMAPPER, "portmapper"),
-    (100_001, "rstatd"),
-    (100_002, "rusersd"),
-    (NFS, "nfs"),
-    (100_004, "ypserv"),
-    (MOUNTD, "mountd"),
-    (100_007, "ypbind"),
-    (100_008, "walld"),
-    (100_009, "yppasswdd"),
-    (100_011, "rquotad"),
-    (100_012, "sprayd"),
-    (100_017, "rexd"),
-    (100_020, "llockmgr"),
-    (100_021, "nlockmgr"),
-    (100_024, "status"),
-    (100_026, "bootparamd"),
-    (100_028, "ypupdated"),
-    (100_029, "keyserv"),
-    (100_068, "cmsd"),
-    (100_069, "ypxfrd"),
-    (100_083, "ttdbserverd"),
-    (100_133, "nsm_addrand"),
-    (100_227, "nfs_acl"),
-    (100_232, "sadmind"),
-    (100_249, "snmpXdmid"),
-    (100_300, "nisd"),
-    (150_001, "pcnfsd"),
-    (300_019, "amd"),
-    (391_002, "sgi_fam"),
-    (600_100_069, "fypxfrd"),
-];
 
 /// Registrations that are read; more are counted as cut.
 const MAX_ENTRIES: usize = 1024;
@@ -196,7 +147,7 @@ impl Listing {
         }
         let item = |key: (u32, &str, u32)| {
             let (program, netid, port) = key;
-            let mut item = program_name(program);
+            let mut item = rpc_programs::name(program);
             for version in versions.get(&key).into_iter().flatten().take(8) {
                 item.push_str(&format!(" v{version}"));
             }
@@ -211,7 +162,11 @@ impl Listing {
 
     fn classes(&self) -> Vec<String> {
         let has = |programs: &[u32]| self.entries.iter().any(|entry| programs.contains(&entry.program));
-        CLASSES.iter().filter(|(_, programs)| has(programs)).map(|(class, _)| (*class).to_owned()).collect()
+        rpc_programs::CLASSES
+            .iter()
+            .filter(|(_, programs)| has(programs))
+            .map(|(class, _)| (*class).to_owned())
+            .collect()
     }
 
     fn owners(&self) -> Vec<String> {
@@ -268,13 +223,6 @@ fn put_listing(facts: &mut Facts, listing: &Listing) {
     put(facts, "owners", list(listing.owners()));
     if listing.cut {
         put(facts, "cut", "true".to_owned());
-    }
-}
-
-fn program_name(program: u32) -> String {
-    match PROGRAMS.binary_search_by_key(&program, |(number, _)| *number) {
-        Ok(position) => PROGRAMS.get(position).map_or_else(String::new, |(_, name)| (*name).to_owned()),
-        Err(_) => program.to_string(),
     }
 }
 
@@ -383,7 +331,7 @@ mod tests {
             owner: Some("superuser".to_owned()),
         };
         assert_eq!(listing.entries[0], first);
-        let nfs = listing.entries.iter().find(|entry| entry.program == NFS).unwrap();
+        let nfs = listing.entries.iter().find(|entry| entry.program == 100_003).unwrap();
         assert_eq!((nfs.port, nfs.netid.as_str()), (2049, "tcp"));
     }
 
@@ -429,14 +377,6 @@ mod tests {
         let listing = Listing::version_2(&results);
         assert_eq!((listing.entries.len(), listing.cut), (MAX_ENTRIES, true));
         assert_eq!(listing.entries[3].netid, "protocol-99");
-    }
-
-    #[test]
-    fn names_are_sorted_and_unique() {
-        assert!(PROGRAMS.is_sorted_by(|one, other| one.0 < other.0));
-        assert!(CLASSES.is_sorted_by(|one, other| one.0 < other.0));
-        assert_eq!(program_name(100_003), "nfs");
-        assert_eq!(program_name(4_000_000_000), "4000000000");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The connect sweep: TCP without privileges.
 //!
 //! A few threads, each with an epoll set and a pool of sockets of its own (`slots`, [`socket`]), share the hosts among them
-//! by address ([`worker`]); `feed` says what is next, [`refused`] what this machine did not send. Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
+//! by address ([`worker`]); `feed` says what is next, [`refused`] what this machine did not send, and [`check`] whether
+//! hosts that answered still do. Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
 //! registration for each would cost as much again. Hosts on the link are held back until the neighbour table knows them
 //! ([`link`](super::link)), so that absent ones cannot overflow it.
 
+mod check;
 mod feed;
 pub mod refused;
 mod slots;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::fallen;
 use super::recall;
 use super::tally::Tally;
 use super::{SweepEvent, SweepResult};
@@ -174,6 +177,12 @@ pub fn sweep(
         });
     }
     gaps.extend(refused.gaps());
+    if !interrupted {
+        let rate = rate_of(settings, tally.len().max(1) as u64);
+        let fallen = check::fallen_silent(tally.answering(), rate, settings.device.as_deref(), cancel);
+        tally.note_fallen(&fallen);
+        gaps.extend(fallen::gap(fallen.into_iter().collect()));
+    }
     let silence =
         if interrupted { (PortState::Unknown, Reason::Interrupted) } else { (PortState::Filtered, Reason::NoAnswer) };
     SweepResult { gaps, interrupted, ..SweepResult::of(tally, Transport::Tcp, silence, &space.ports(), stats) }

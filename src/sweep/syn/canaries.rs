@@ -61,9 +61,13 @@ const SAMPLE: usize = 4096;
 /// Canaries of one round at most, and as many as a bound worth telling takes.
 const MOST: usize = 2048;
 const WANTED: usize = 256;
+/// Hosts at most that one is of, where there is room for so many.
+const MOST_HOSTS: usize = 1 << 16;
 /// The first round's are one among this many positions.
 const FIRST_INTERVAL: u64 = 256;
 const FRESH: usize = 256;
+/// Between two of them while a rate is being tried, at most.
+const HASTE: Duration = Duration::from_millis(20);
 
 impl Canaries {
     pub fn new(dice: Dice) -> Self {
@@ -117,7 +121,9 @@ impl Canaries {
         self.counts.push(Count::default());
         self.shuffle(&mut of_hosts);
         self.shuffle(&mut of_suspects);
-        of_hosts.truncate(MOST / 4);
+        // All of them, if that is little beside the round: each host may have banned us.
+        let few = usize::try_from(probes / 20).unwrap_or(MOST_HOSTS).clamp(MOST / 4, MOST_HOSTS);
+        of_hosts.truncate(few);
         of_suspects.truncate(MOST / 4);
         let mut hosts = of_suspects;
         hosts.append(&mut of_hosts);
@@ -151,6 +157,15 @@ impl Canaries {
     /// Whether it is time for a canary once a walk is at `position`.
     pub const fn is_due(&self, position: u64) -> bool {
         position >= self.next
+    }
+
+    /// A rate is being tried at `position`, and more canaries tell sooner what it does: at a low rate those of the first
+    /// round are far between.
+    pub fn hasten(&mut self, position: u64, now: Instant) {
+        let has_waited = self.order.back().is_none_or(|(sent, ..)| now.saturating_duration_since(*sent) >= HASTE);
+        if has_waited && self.is_first_round() {
+            self.next = self.next.min(position);
+        }
     }
 
     /// The next canary, at `position`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use crate::model::report::Gap;
+use crate::sweep::fallen;
 use crate::sweep::recall::Canaries;
 
 /// Rounds of silence, at least.
@@ -19,8 +20,6 @@ const CHANCE: f64 = 0.001;
 const FEW: u32 = 5;
 /// After a round that nothing answered in the next one waits: an outage may be over by then.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Addresses that are named.
-const NAMED: usize = 3;
 
 /// The latest rounds in which nothing of a host answered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,26 +95,6 @@ impl Machine<'_> {
     }
 
     pub(super) fn gap_of_fallen(&self) -> Option<Gap> {
-        let mut fallen: Vec<_> = self.hosts.values().filter(|host| host.fallen).map(|host| host.address).collect();
-        if fallen.is_empty() {
-            return None;
-        }
-        fallen.sort_unstable();
-        let named: Vec<String> = fallen.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = if fallen.len() > NAMED { ", ..." } else { "" };
-        let hosts = if fallen.len() == 1 { "host" } else { "hosts" };
-        Some(Gap {
-            what: format!(
-                "{} {hosts} ({}{more}) answered and then fell silent: what else is open there is not known",
-                fallen.len(),
-                named.join(", ")
-            ),
-            cause:
-                "ports that had answered did not do so again, in several rounds: a firewall bans scanners or does not \
-                    let a port be asked twice, or the way there is down"
-                    .to_owned(),
-            settled_by: "a rule that lets this vantage pass, or another run with a lower --host-rate".to_owned(),
-            incomplete: true,
-        })
+        fallen::gap(self.hosts.values().filter(|host| host.fallen).map(|host| host.address).collect())
     }
 }

@@ -203,16 +203,17 @@ impl<'s> Machine<'s> {
     /// A probe that was not sent, and never will be.
     pub fn on_unsent(&mut self, probe: &Probe, why: Unsent) {
         let endpoint = Endpoint::tcp(probe.syn.destination, probe.syn.port);
-        self.totals.not_asked.unsent(endpoint, why);
         self.totals.sent = self.totals.sent.saturating_sub(1);
         let place = self.space.place_of(&endpoint);
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
-        if let (Some(place), Some(ask)) = (place, ask)
-            && !self.canaries.unsent(place, ask as u8)
-            && ask == self.round as usize
-        {
+        let is_canary = place
+            .zip(ask)
+            .is_some_and(|(place, ask)| self.canaries.unsent(place, u8::try_from(ask).unwrap_or(u8::MAX)));
+        if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
+        let is_control = place.is_none();
+        self.totals.not_asked.unsent(endpoint, why, ask.filter(|_| !is_canary && !is_control));
     }
 
     /// A router was found that was missing: what did not leave for it ([`Unsent::NoRouter`]) can be asked in another round.

@@ -10,12 +10,13 @@
 //! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss ([`sample`]), and
 //! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of, and
 //! [`fallen`] those that are not any more; [`receive`] says what an answer
-//! means; [`outcome`] sums up, with what was not asked ([`unsent`]).
+//! means; [`outcome`] sums up, and [`gaps`] says what is left open, with what was not asked ([`unsent`]).
 
 mod answered;
 mod canaries;
 mod cookie;
 mod fallen;
+mod gaps;
 mod hosts;
 mod machine;
 mod neighbours;

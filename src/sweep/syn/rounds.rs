@@ -79,7 +79,10 @@ impl Machine<'_> {
         let next = self.round + 1;
         let hosts = match self.wanted() {
             _ if next >= self.max_rounds() => Vec::new(),
-            _ if is_open_again => self.hosts_to_ask(true),
+            _ if is_open_again => {
+                self.totals.not_asked.ask_again(next as usize);
+                self.hosts_to_ask(true)
+            }
             Wanted::Nothing => Vec::new(),
             Wanted::Suspects => self.suspects(),
             Wanted::Everybody { silent } => self.hosts_to_ask(silent),
@@ -124,7 +127,6 @@ impl Machine<'_> {
     /// Numbers of living hosts, and of silent ones where they are to be asked, too.
     fn hosts_to_ask(&mut self, silent: bool) -> Vec<u64> {
         if silent {
-            self.totals.not_asked.ask_again();
             self.silent_asked.push(self.round + 1);
             let is_left_out =
                 |host: &u64| self.neighbours.is_absent(*host) || self.hosts.get(host).is_some_and(|host| host.fallen);

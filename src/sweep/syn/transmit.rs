@@ -128,6 +128,9 @@ impl Machine<'_> {
         if self.wave.position < self.wave.len {
             self.wave.sent.note(self.wave.position, now);
         }
+        if self.speed.is_trying() {
+            self.canaries.hasten(self.wave.position, now);
+        }
         for _ in 0..EXAMINE {
             if batch.probes.len() >= limit {
                 return Filled::Full;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Background, Namespace, Postern};
+use super::{Background, Namespace, Postern, finish};
 
 /// Says visibly that a test did not run.
 fn skip(what: &str, why: &str) {
@@ -80,6 +80,22 @@ impl Host {
 
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.address().into(), self.address6().into()]
+    }
+
+    /// Loads nft rules from a file of the host's.
+    pub fn nft(&self, rules: &str) {
+        let file = self.directory.join("rules.nft");
+        fs::write(&file, rules).unwrap();
+        finish(self.command("nft").arg("-f").arg(&file));
+    }
+
+    /// What the host says of itself by `postern host`, which finds the engines' sockets by itself: a file.
+    pub fn native_report(&self) -> PathBuf {
+        let file = self.directory.join("host.json");
+        let output = format!("json={}", file.display());
+        let outcome = Postern::new(self.command("timeout"), &self.directory, &["host", "-o", &output]).run();
+        assert_eq!(outcome.code, 0, "{}", outcome.shown());
+        file
     }
 
     /// Whether something listens on the port in this namespace.

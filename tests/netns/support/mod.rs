@@ -2,6 +2,7 @@
 
 mod bpf;
 mod cgroup;
+mod docker;
 mod lab;
 mod namespace;
 mod podman;
@@ -11,6 +12,7 @@ mod scan;
 
 pub use bpf::BPF;
 pub use cgroup::{Cgroup, innermost};
+pub use docker::dockerd;
 pub use lab::{Host, Lab};
 pub use namespace::Namespace;
 pub use podman::{LIMITS, Podman, RootlessPodman};

@@ -3,6 +3,7 @@
 mod draw;
 mod iptables;
 mod matches;
+mod nat;
 mod nft;
 mod pool;
 mod shapes;

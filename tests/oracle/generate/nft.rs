@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::draw::Draw;
-use super::matches;
 use super::pool::{INNER_PORTS, Version};
+use super::{matches, nat};
 
 /// Table families that packets of the lab meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ fn rule(draw: &Draw, table: &Table, place: Place, ports: &[u16]) -> String {
     let protocol = draw.weighted(&[(7, "tcp"), (3, "udp")]);
     let context = matches::Context { family: table.family, place, version, protocol, ports, sets: &table.sets };
     if matches!(place, Place::NatPrerouting | Place::NatInput | Place::NatPostrouting) && draw.chance(80) {
-        return matches::nat(draw, &context);
+        return nat::nat(draw, &context);
     }
     if draw.chance(5) {
         let verdict = draw.pick(&["accept", "drop"]);

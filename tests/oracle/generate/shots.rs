@@ -6,7 +6,8 @@ use postern::model::Transport;
 
 use super::draw::Draw;
 use super::pool::{PORTS, Version};
-use crate::lab::{Link, Shot};
+use crate::lab::Shot;
+use crate::wiring::Link;
 
 pub const SHOTS: usize = 20;
 
