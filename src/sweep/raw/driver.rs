@@ -119,7 +119,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
             let next = if self.link.has_room() {
                 let next = machine.poll_transmit(now, &mut batch);
-                self.transmit(&mut machine, &batch);
+                self.transmit(&mut machine, &batch, now);
                 next
             } else {
                 Next::Wait(now + ROOM_LOOK)
@@ -166,7 +166,9 @@ impl<'a, L: Link> Driver<'a, L> {
                     machine.on_resolved(at, answer.address, Some(answer.mac));
                 }
                 Some(Heard::Reply(reply)) => {
-                    if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
+                    let is_plain = translated.is_empty() || machine.is_proven(&reply);
+                    let reply = if is_plain { reply } else { translated.undo(reply) };
+                    if let Some(open) = machine.on_packet(at, &reply) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
                     }
                 }
@@ -215,7 +217,7 @@ impl<'a, L: Link> Driver<'a, L> {
     }
 
     /// Hands a batch over, outlet by outlet.
-    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
+    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch, now: Instant) {
         self.dress_questions(&batch.questions);
         for probe in &batch.probes {
             let Some(load) = load_of(&mut self.loads, &mut self.link, self.dress.outlet(probe.source)) else {
@@ -230,7 +232,7 @@ impl<'a, L: Link> Driver<'a, L> {
                 Some(_) => {
                     load.probes.push(Asked::Probe(*probe));
                     if let Some(source) = self.dress.kernel_routed(probe.source) {
-                        self.translated.sent(probe, source);
+                        self.translated.sent(probe, source, now);
                     }
                 }
                 // Its router does not answer.
