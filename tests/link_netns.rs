@@ -72,7 +72,7 @@ impl Lab {
 
     fn listen(&self) -> Receiver {
         let socket = self.there.inside(|| packet_socket(rustix::net::SocketType::DGRAM).unwrap()).unwrap();
-        Receiver::new(socket, &[PORT]).unwrap()
+        Receiver::new(socket, &[PORT], &[]).unwrap()
     }
 }
 

@@ -30,7 +30,7 @@ pub fn open(job: &mut Job, descriptors: Vec<OwnedFd>) -> Result<Opened, ChildErr
     let mut next = || -> Result<OwnedFd, ChildError> {
         descriptors.next().ok_or_else(|| failed("the sockets")(io::ErrorKind::UnexpectedEof.into()))
     };
-    let receiver = Receiver::new(next()?, &job.source_ports).map_err(failed("the receiving ring"))?;
+    let receiver = Receiver::new(next()?, &job.source_ports, &job.lower).map_err(failed("the receiving ring"))?;
     let mut lanes: Vec<Vec<Outlet>> = (0..job.lanes).map(|_| Vec::new()).collect();
     let mut names: Vec<&str> = Vec::new();
     for (number, descriptors) in job.descriptors.iter().enumerate() {
