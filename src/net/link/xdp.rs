@@ -35,6 +35,8 @@ pub struct XdpTransmit {
     /// Where they begin in the shared memory.
     base: usize,
     transmit: Ring,
+    /// Where in it the first frame is that was not told to have gone.
+    went: u32,
     lane: usize,
     /// Slots that no frame is in.
     free: Vec<u32>,
@@ -101,6 +103,7 @@ impl XdpTransmit {
             socket,
             frames,
             base: lane * LANE,
+            went: 0,
             transmit,
             lane,
             free: (0..SLOTS).collect(),
@@ -109,16 +112,18 @@ impl XdpTransmit {
         Ok(lanes.map(lane).collect())
     }
 
-    /// Hands over frames from `from` on; how many went. Fewer when the kernel has not done with earlier ones.
+    /// Has the kernel send frames from `from` on; how many it took. The others may be in the ring, where they are the next
+    /// ones: what is to be sent after it are the same frames from behind those that went.
     ///
     /// # Errors
-    /// The link is down or gone.
+    /// The link is down or gone, and none of them went.
     pub fn send(&mut self, frames: &Frames, from: usize) -> io::Result<usize> {
         if self.free.len() < SLOTS as usize / 2 {
             self.reclaim();
         }
-        let count = frames.len().saturating_sub(from).min(self.free.len());
         let mut producer = self.transmit.producer().load(Ordering::Relaxed);
+        let from = from + producer.wrapping_sub(self.went) as usize;
+        let count = frames.len().saturating_sub(from).min(self.free.len());
         for number in from..from + count {
             let frame = frames.frame(number);
             let Some(slot) = self.free.pop() else { break };
@@ -132,23 +137,11 @@ impl XdpTransmit {
             producer = producer.wrapping_add(1);
         }
         self.transmit.producer().store(producer, Ordering::Release);
-        self.kick()?;
-        Ok(count)
-    }
-
-    /// Has the kernel send all that is in the ring, unless it stays without room.
-    ///
-    /// # Errors
-    /// The link is down or gone.
-    pub fn flush(&mut self) -> io::Result<()> {
-        for _ in 0..FLUSHES {
-            self.kick()?;
-            if self.transmit.consumer().load(Ordering::Acquire) == self.transmit.producer().load(Ordering::Relaxed) {
-                break;
-            }
-            sleep(Duration::from_micros(50));
-        }
-        Ok(())
+        let kicked = self.kick();
+        let consumer = self.transmit.consumer().load(Ordering::Acquire);
+        let went = consumer.wrapping_sub(self.went) as usize;
+        self.went = consumer;
+        if went == 0 { kicked.map(|()| 0) } else { Ok(went) }
     }
 
     /// Has the kernel send what is in the ring. What it has no room for now stays there for the next time.
@@ -242,7 +235,6 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 const PER_CALL: u32 = 512;
 /// Calls for one batch at most: 32 frames each on older kernels.
 const KICKS: usize = 64;
-const FLUSHES: usize = 100;
 const ATTEMPTS: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(10);
 const QUEUES: u32 = 64;

@@ -65,6 +65,7 @@ pub fn open(job: &mut Job, descriptors: Vec<OwnedFd>) -> Result<Opened, ChildErr
             return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
         }
         for (way, lane) in ways.into_iter().zip(&mut lanes) {
+            let way = if job.xdp_only { way.without_instead() } else { way };
             if !names.contains(&way.name()) {
                 names.push(way.name());
             }
