@@ -12,6 +12,7 @@ use crate::model::report::{Gap, Sweep};
 use crate::model::{PortRanges, Shard, Transport};
 use crate::net::link::open::may_send_raw;
 use crate::sweep::connect::{self, ConnectSettings};
+use crate::sweep::raw::process::Transmit;
 use crate::sweep::raw::{self, RawSettings};
 use crate::sweep::{SweepEvent, SweepResult};
 use crate::targets::{Space, TargetSet};
@@ -44,7 +45,9 @@ impl TcpSweep {
         if self.engine == EngineChoice::Connect {
             return by_connect();
         }
-        if self.engine == EngineChoice::Auto && !may_send_raw() {
+        // Who insists on AF_XDP is not served by another way.
+        let by_any = self.engine == EngineChoice::Auto && self.raw.transmit != Transmit::Xdp;
+        if by_any && !may_send_raw() {
             let mut result = by_connect();
             result.gaps.push(gap("it takes CAP_NET_RAW", false));
             return result;
@@ -56,11 +59,15 @@ impl TcpSweep {
             Err(error) if of.cancel.load(Ordering::Relaxed) => {
                 SweepResult { interrupted: true, ..nothing(gap(&error.to_string(), true)) }
             }
-            Err(error) if self.engine == EngineChoice::Auto => {
+            Err(error) if by_any => {
                 tracing::warn!("no raw sweep: {error}; connecting instead");
                 let mut result = by_connect();
                 result.gaps.push(gap(&error.to_string(), false));
                 result
+            }
+            Err(error) if self.raw.transmit == Transmit::Xdp => {
+                let settled_by = "what the cause hints at, or a run without --transmit xdp".to_owned();
+                nothing(Gap { settled_by, ..gap(&error.to_string(), true) })
             }
             Err(error) => nothing(gap(&error.to_string(), true)),
         }

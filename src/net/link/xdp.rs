@@ -223,6 +223,21 @@ fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<u32> {
     Err(last.into())
 }
 
+/// What keeps an interface from AF_XDP, for whoever insists on it: the error that opening or [`XdpTransmit::lanes`] gave.
+pub fn hint(error: &io::Error, lanes: usize) -> String {
+    match error.raw_os_error() {
+        // Of XDP_UMEM_REG, by the limit of locked memory, which is one for all processes of a user. Root without
+        // capabilities has one, too. Eight mebibytes are what kernels give by themselves since 5.16.
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            let kibibytes = (lanes * LANE).div_ceil(1024);
+            format!("it takes {kibibytes} KiB of locked memory, which `ulimit -l 8192` allows")
+        }
+        Some(libc::EPERM | libc::EACCES) => "it takes CAP_NET_RAW: root, or `setcap cap_net_raw+ep`".to_owned(),
+        Some(libc::EBUSY) => "another process holds all queues of the interface".to_owned(),
+        _ => "this kernel or the interface's driver has none of it".to_owned(),
+    }
+}
+
 /// Frames of a lane under way at once. With [`SLOT`] bytes each they fit a second-level cache, and any limit of locked
 /// memory.
 const SLOTS: u32 = 2048;

@@ -9,7 +9,7 @@ use super::exits::Outlet as OutletJob;
 use super::messages::{Descriptors, Job};
 use crate::net::link::raw::AF_PACKET;
 use crate::net::link::ring::Receiver;
-use crate::net::link::{Outlet, OutletSockets};
+use crate::net::link::{Outlet, OutletSockets, xdp};
 
 /// Sockets in use.
 #[derive(Debug)]
@@ -62,7 +62,9 @@ pub fn open(job: &mut Job, descriptors: Vec<OwnedFd>) -> Result<Opened, ChildErr
             continue;
         };
         if job.xdp_only && matches!(ways.first(), Some(Outlet::Frames(_))) {
-            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+            let error = without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into());
+            let interface = job.names.get(number).cloned().unwrap_or_default();
+            return Err(ChildError::Xdp { interface, hint: xdp::hint(&error, job.lanes), error });
         }
         for (way, lane) in ways.into_iter().zip(&mut lanes) {
             let way = if job.xdp_only { way.without_instead() } else { way };

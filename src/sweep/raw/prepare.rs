@@ -14,8 +14,8 @@ use super::messages::{Descriptors, Job, SpaceJob};
 use super::process::{RawError, RawSettings, Transmit, failed};
 use crate::net::addresses::known_neighbours;
 use crate::net::interface::{Interface, interfaces};
-use crate::net::link::open::OutletKind;
-use crate::net::link::{LinkSockets, OutletSockets};
+use crate::net::link::open::{OutletKind, xdp_socket};
+use crate::net::link::{LinkSockets, OutletSockets, xdp};
 use crate::net::ways::ways_to;
 
 /// The job with its descriptors.
@@ -57,6 +57,9 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         })
         .collect();
     let lanes = available_parallelism().map_or(1, NonZero::get).min(MOST_LANES);
+    if settings.transmit == Transmit::Xdp && kinds.contains(&OutletKind::Xdp) {
+        xdp_socket().map_err(|error| RawError::Xdp { hint: xdp::hint(&error, lanes), error })?;
+    }
     let sockets = LinkSockets::open(&kinds, device, lanes).map_err(failed("raw sockets"))?;
     let mut descriptors = vec![sockets.receiver];
     let mut kept = Vec::new();

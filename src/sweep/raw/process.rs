@@ -50,6 +50,8 @@ pub enum Transmit {
 pub enum RawError {
     #[error("{what}: {error}")]
     Io { what: &'static str, error: io::Error },
+    #[error("sending by AF_XDP: {error}; hint: {hint}; `--transmit auto` does without")]
+    Xdp { error: io::Error, hint: String },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("the sweeping process: {0}")]
