@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -170,7 +171,7 @@ pub struct Evidence {
     pub window: Option<u16>,
     /// TCP options of the SYN-ACK in their order: `mss 1460,sack,ts,nop,ws 7`; empty when it had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub options: Option<String>,
+    pub options: Option<Arc<str>>,
     /// Who sent the ICMP error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -197,7 +198,7 @@ pub struct Improbable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub options: Option<String>,
+    pub options: Option<Arc<str>>,
 }
 
 impl Improbable {

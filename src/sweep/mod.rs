@@ -1,7 +1,8 @@
 //! Asks every endpoint: pure pacing, rounds and accounting; drivers for TCP connect and UDP.
 //!
 //! Pure: [`answer`] (what an errno or an ICMP error means), [`rtt`] (how long to wait), [`link`] (who is there), [`pace`]
-//! (how fast), [`tally`] (what answered, folded), [`recall`] (what may have been missed, and whether to go on; [`proportion`]), [`fallen`] (hosts that fell silent), [`syn`] (the
+//! (how fast), [`tally`] (what answered, folded), [`texts`] (each once), [`recall`] (what may have been missed, and whether
+//! to go on; [`proportion`]), [`fallen`] (hosts that fell silent), [`syn`] (the
 //! machine of the raw sweep). Drivers: [`raw`] for TCP by packets, in a process of its own, [`connect`] for TCP without
 //! privileges, [`datagram`] for UDP.
 //!
@@ -21,6 +22,7 @@ pub mod recall;
 pub mod rtt;
 pub mod syn;
 pub mod tally;
+pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -78,7 +80,7 @@ impl SweepResult {
         let groups = tally.groups(transport, silence, |_| ports.clone());
         let living = tally.hosts().map(|(address, _)| address).collect();
         let mut observations = tally.open;
-        observations.sort_by_key(|observation| observation.endpoint);
+        observations.sort_unstable_by_key(|observation| observation.endpoint);
         Self {
             observations,
             groups,

@@ -256,11 +256,14 @@ impl Tally {
                 });
             }
         }
-        groups.sort_by(|a, b| {
-            (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
-        });
+        sort_groups(&mut groups);
         groups
     }
+}
+
+/// In the order that results have.
+pub fn sort_groups(groups: &mut [PortGroup]) {
+    groups.sort_unstable_by_key(|group| (group.address, group.state, group.reason, group.offender));
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             offender: words.key("from").map(|text| text.parse().unwrap()),
             ttl: words.key("ttl").map(|text| text.parse().unwrap()),
             behind: words.key("behind").map(|text| text.parse().unwrap()),
-            options: words.key("options").map(|text| text.replace('_', " ")),
+            options: words.key("options").map(|text| text.replace('_', " ").into()),
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],

@@ -195,7 +195,7 @@ fn ports_that_nobody_uses_decide_what_answers_everything() {
         let mut report = scan(&text).report();
         let address = report.hosts[0].address;
         let ports = vec![23_456, 34_567, 45_678];
-        let options = Some(String::new());
+        let options = Some("".into());
         let improbable = Improbable { ports, open, closed, window: Some(0), options };
         report.hosts[0].improbable.insert(address, improbable);
         findings_only(report, &facts())

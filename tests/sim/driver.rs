@@ -166,6 +166,7 @@ fn sweep<T: Send>(
         descriptors: Vec::new(),
         names: Vec::new(),
         closed: Vec::new(),
+        lower: Vec::new(),
         lanes: 1,
         source_ports: settings(rate).source_ports,
         own: vec![source],
@@ -212,6 +213,16 @@ fn what_is_open_is_told_at_once_and_stands_in_the_result() {
     assert_eq!(ports, [22, 80]);
     assert_eq!((result.open().count(), group(&result, Reason::Refused)), (2, 198));
     assert_eq!((result.stats.dropped_replies, result.gaps.len(), result.interrupted), (0, 0, false));
+}
+
+#[test]
+fn that_it_sums_up_is_said_after_all_that_is_found() {
+    let (_, last) = sweep(MemoryLink::new(&[22, 80], Fault::None), None, |mut stream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.lines().last().map(|line| serde_json::from_str(line).unwrap())
+    });
+    assert!(matches!(last, Some(Event::SummingUp)), "{last:?}");
 }
 
 #[test]

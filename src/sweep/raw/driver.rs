@@ -123,6 +123,8 @@ impl<'a, L: Link> Driver<'a, L> {
         };
         self.send_the_rest(&mut machine);
         self.count_losses(&mut machine, Instant::now());
+        // Nobody is to take the silence for a standstill. One who is gone is noticed when the result is told.
+        let _ = tell(self.stream, &Event::SummingUp);
         Some(machine.finish(Instant::now(), interrupted))
     }
 

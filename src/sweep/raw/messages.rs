@@ -86,6 +86,8 @@ pub enum Event {
         sent: u64,
         open: u64,
     },
+    /// All is asked, or it was asked to stop: the result is being put together, which takes a while when it is large.
+    SummingUp,
     /// Some of the result: after all that was found, before the last one.
     Part(Part),
     /// The last one, in good order.

@@ -3,9 +3,10 @@
 //! any privilege and with hardly a system call; it alone reads what the network sends to the raw sockets, and runs the
 //! machine of [`syn`](super::syn).
 //!
-//! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes become frames), [`routers`] (where those are), [`messages`],
-//! [`parts`] (results in pieces), [`translated`] (answers that own rules change). In the child: [`opened`] (the sockets in use), [`driver`], and behind
-//! [`link`] the transmitting threads, [`sender`].
+//! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes
+//! become frames), [`routers`] (where those are), [`messages`], [`parts`] (results in pieces), [`kept`] (what came of
+//! them), [`loss`] (why there is no end), [`translated`] (answers that own rules change). In the child: [`opened`] (the
+//! sockets in use), [`driver`], and behind [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
 pub mod closed;
@@ -13,7 +14,9 @@ pub mod collect;
 pub mod dress;
 pub mod driver;
 pub mod exits;
+pub mod kept;
 pub mod link;
+pub mod loss;
 pub mod messages;
 pub mod opened;
 pub mod parts;

@@ -1,13 +1,12 @@
-//! A result in pieces of bounded size, and whole again: a large sweep's does not go into one line. Pure.
+//! A result in pieces of bounded size: a large sweep's does not go into one line. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::messages::{Done, Event, Seen};
+use crate::model::Improbable;
 use crate::model::report::PortGroup;
-use crate::model::{Endpoint, Improbable, Observation, ProbeSpace};
 use crate::sweep::SweepResult;
 
 /// Some of a result.
@@ -19,6 +18,28 @@ pub enum Part {
     Living(Vec<IpAddr>),
     Macs(Vec<(IpAddr, String)>),
     Improbable(Vec<(IpAddr, Improbable)>),
+}
+
+impl Part {
+    /// Its place in the order in which parts are told.
+    pub(super) const fn kind(&self) -> usize {
+        match self {
+            Self::Observations(_) => 0,
+            Self::Groups(_) => 1,
+            Self::Living(_) => 2,
+            Self::Macs(_) => 3,
+            Self::Improbable(_) => 4,
+        }
+    }
+
+    /// What parts tell, in their order. Open endpoints themselves are told as they are found.
+    pub(super) const KINDS: [&str; 5] = [
+        "hop counts of open ports",
+        "ports that are not open",
+        "hosts without open ports",
+        "link-layer addresses",
+        "ports that nobody uses",
+    ];
 }
 
 /// What a result is told by: its parts in their order, and then the end.
@@ -50,43 +71,6 @@ fn pieces<T>(
         }
         (!piece.is_empty()).then(|| part(piece))
     })
-}
-
-/// The parts that came. It reads hostile packets who tells them: what it says of others than were asked is not taken.
-#[derive(Debug, Default)]
-pub struct Parts {
-    observations: BTreeMap<Endpoint, Observation>,
-    groups: Vec<PortGroup>,
-    living: BTreeSet<IpAddr>,
-    macs: BTreeMap<IpAddr, String>,
-    improbable: BTreeMap<IpAddr, Improbable>,
-}
-
-impl Parts {
-    pub fn take(&mut self, part: Part, space: &dyn ProbeSpace) {
-        let asked = |address: &IpAddr| space.host_of(*address).is_some();
-        match part {
-            Part::Observations(seen) => {
-                let observations = seen.into_iter().filter_map(Seen::observation);
-                let observations = observations.filter(|observation| space.contains(&observation.endpoint));
-                self.observations.extend(observations.map(|observation| (observation.endpoint, observation)));
-            }
-            Part::Groups(groups) => self.groups.extend(groups.into_iter().filter(|group| asked(&group.address))),
-            Part::Living(living) => self.living.extend(living.into_iter().filter(asked)),
-            Part::Macs(macs) => self.macs.extend(macs.into_iter().filter(|(address, _)| asked(address))),
-            Part::Improbable(improbable) => {
-                self.improbable.extend(improbable.into_iter().filter(|(address, _)| asked(address)));
-            }
-        }
-    }
-
-    /// The whole, with what is told at the end.
-    pub fn with(self, end: Done) -> SweepResult {
-        let Self { observations, groups, living, macs, improbable } = self;
-        let Done { stats, gaps, interrupted } = end;
-        let observations = observations.into_values().collect();
-        SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted }
-    }
 }
 
 /// Of a few hundred bytes each, where text of no small bound is not counted.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 use super::collect::Collected;
+use super::loss::Loss;
 use super::messages::SpaceJob;
 use super::prepare::{Prepared, prepare};
 use crate::model::ProbeSpace;
@@ -55,7 +56,19 @@ pub enum RawError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("the sweeping process: {0}")]
-    Child(String),
+    Child(#[source] Loss),
+}
+
+impl RawError {
+    /// What would make it possible.
+    pub fn settled_by(&self) -> &'static str {
+        match self {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => MAY_SEND_RAW,
+            Self::Io { .. } | Self::Netlink(_) => "another run",
+            Self::Xdp { .. } => "what the cause hints at",
+            Self::Child(loss) => loss.settled_by(),
+        }
+    }
 }
 
 /// Sweeps `space`, which `job` describes, from the calling thread's network namespace. Found endpoints go to `events` as
@@ -77,17 +90,15 @@ pub fn sweep(
     tracing::info!(source_ports = from.join(","), "raw sweep starts");
     let prepared = prepare(job, settings, ports.ports())?;
     let mut running = Running::start(&prepared)?;
-    let mut collected = Collected::default();
-    let outcome = collected.until_the_end(&running.stream, space, events, cancel);
+    let mut collected = Collected::new(space);
+    let outcome = collected.until_the_end(&running.stream, events, cancel);
     let outcome = outcome.and_then(|end| end.ok_or_else(|| running.death()));
     running.end();
     let fullest = collected.fullest;
     let mut result = match outcome {
-        Ok(end) => collected.parts.with(end),
-        Err(why) if collected.began => {
-            SweepResult { interrupted: cancel.load(Ordering::Relaxed), ..collected.without_end(&why, space) }
-        }
-        Err(why) => return Err(RawError::Child(why)),
+        Ok(end) => collected.kept.with(end),
+        Err(loss) if collected.began => collected.without_end(&loss, cancel.load(Ordering::Relaxed)),
+        Err(loss) => return Err(RawError::Child(loss)),
     };
     result.gaps.extend(pressure_gaps(before, fullest, Pressure::now()));
     Ok(result)
@@ -129,11 +140,11 @@ impl Running {
     }
 
     /// How it ended without having said so.
-    fn death(&mut self) -> String {
-        match self.child.wait() {
-            Ok(status) => format!("it ended before the sweep did ({status})"),
-            Err(error) => format!("it ended before the sweep did ({error})"),
-        }
+    fn death(&mut self) -> Loss {
+        Loss::Ended(match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        })
     }
 
     /// It has nothing more to say, or is not to.
@@ -175,6 +186,9 @@ pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> RawError {
 
 /// The command by which the program becomes the sweeping process.
 pub const COMMAND: &str = "sweeping";
+
+/// What gives the privilege that raw sockets take.
+pub const MAY_SEND_RAW: &str = "root, or `setcap cap_net_raw+ep` on the program";
 
 /// One for each round that there may be, and one beside.
 pub const SOURCE_PORTS: usize = 14;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::number::NumberHash;
 use crate::model::Improbable;
 use crate::sweep::rtt::Rtt;
 use crate::sweep::tally::{Folded, PortSet};
+use crate::sweep::texts::Texts;
 use crate::wire::TcpReply;
 
 /// Hosts by number.
@@ -55,7 +57,7 @@ pub struct Controls {
     pub ports: [u16; CONTROLS],
     pub state: [Control; CONTROLS],
     pub window: u16,
-    pub options: Option<String>,
+    pub options: Option<Arc<str>>,
 }
 
 /// What came of one.
@@ -138,14 +140,14 @@ impl HostRecord {
 
 impl Controls {
     /// An answer on one of them.
-    pub fn answered(&mut self, port: u16, tcp: &TcpReply) {
+    pub fn answered(&mut self, port: u16, tcp: &TcpReply, texts: &mut Texts) {
         let Some(at) = self.ports.iter().position(|its| *its == port) else { return };
         if tcp.is_reset() {
             self.state[at] = Control::Closed;
         } else if self.state[at] != Control::Closed {
             self.state[at] = Control::Open;
             self.window = tcp.window;
-            self.options = Some(tcp.options.to_string());
+            self.options = Some(texts.share(&tcp.options.to_string()));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::model::report::Recall;
 use crate::model::{Endpoint, Observation, Place, PortRanges, ProbeSpace};
 use crate::sweep::Progress;
 use crate::sweep::pace::Pace;
+use crate::sweep::texts::Texts;
 use crate::wire::{Mac, Syn};
 
 /// A SYN sweep of a space. See the [module](super) for how it is driven.
@@ -53,6 +54,8 @@ pub struct Machine<'s> {
     pub(super) round: u32,
     pub(super) wave: Wave,
     pub(super) open: Vec<Observation>,
+    /// TCP options of open endpoints.
+    pub(super) texts: Texts,
     /// Answering endpoints, and open ones, by how often they had been asked.
     pub(super) found: Vec<u64>,
     pub(super) found_open: Vec<u64>,
@@ -161,6 +164,7 @@ impl<'s> Machine<'s> {
             round: 0,
             wave: Wave::default(),
             open: Vec::new(),
+            texts: Texts::default(),
             found: vec![0],
             found_open: vec![0],
             recall: None,
@@ -212,8 +216,9 @@ impl<'s> Machine<'s> {
         if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
-        let is_control = place.is_none();
-        self.totals.not_asked.unsent(endpoint, why, ask.filter(|_| !is_canary && !is_control));
+        if place.is_some() && !is_canary {
+            self.totals.not_asked.unsent(endpoint, why);
+        }
     }
 
     /// A router was found that was missing: what did not leave for it ([`Unsent::NoRouter`]) can be asked in another round.

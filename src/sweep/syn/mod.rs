@@ -10,7 +10,7 @@
 //! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss ([`sample`]), and
 //! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of, and
 //! [`fallen`] those that are not any more; [`receive`] says what an answer
-//! means; [`outcome`] sums up, and [`gaps`] says what is left open, with what was not asked ([`unsent`]).
+//! means; [`outcome`] sums up, and [`gaps`] says what is left open, [`unsent`] what was not asked.
 
 mod answered;
 mod canaries;
@@ -39,6 +39,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::wire::{Mac, Syn};
+pub use answered::Answered;
 pub use machine::Machine;
 pub use ways::{Hop, Way, Ways};
 

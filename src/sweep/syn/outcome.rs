@@ -11,6 +11,7 @@ use super::receive::TOLD;
 use crate::model::report::{PortGroup, Recall, Sweep};
 use crate::model::{Observation, Place, PortRanges, PortState, Reason, Transport};
 use crate::sweep::SweepResult;
+use crate::sweep::tally::sort_groups;
 
 /// Open ports of one host, and their share of all that were asked, from which on they are no services.
 const FLOOD: usize = 1024;
@@ -61,12 +62,10 @@ impl Machine<'_> {
                 observation.evidence.behind = host.behind(ttl);
             }
         }
-        observations.sort_by_key(|observation| observation.endpoint);
+        observations.sort_unstable_by_key(|observation| observation.endpoint);
         let floods = self.floods(&improbable);
         fold_floods(&floods, &mut observations, &mut groups);
-        groups.sort_by(|a, b| {
-            (a.address, a.state, a.reason, a.offender).cmp(&(b.address, b.state, b.reason, b.offender))
-        });
+        sort_groups(&mut groups);
         SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted }
     }
 

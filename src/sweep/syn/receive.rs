@@ -123,6 +123,7 @@ impl Machine<'_> {
             return None;
         }
         self.unproven.remove(&place);
+        let options = self.texts.share(&tcp.options.to_string());
         let asked = u8::try_from(ask + 1).unwrap_or(u8::MAX);
         self.found_open(
             &answer,
@@ -132,7 +133,7 @@ impl Machine<'_> {
                 rtt_us: rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
                 asked: Some(asked),
                 window: Some(tcp.window),
-                options: Some(tcp.options.to_string()),
+                options: Some(options),
                 ..Evidence::default()
             },
         )
@@ -201,7 +202,7 @@ impl Machine<'_> {
             self.totals.replies += 1;
             self.totals.controls_open = self.totals.controls_open.saturating_sub(1);
             host.heard(ttl);
-            host.controls.answered(endpoint.port, tcp);
+            host.controls.answered(endpoint.port, tcp, &mut self.texts);
         }
     }
 

@@ -62,6 +62,7 @@ impl Machine<'_> {
             .map(|(last, began)| last.saturating_duration_since(began));
         let round = RoundSpeed { sent: self.totals.round_sent, elapsed: elapsed.unwrap_or_default() };
         self.speed.round_over(&round, now);
+        self.totals.not_asked.end_round();
         let is_open_again = self.totals.not_asked.take_open_again() && self.space.addresses() <= LISTED;
         if self.round > 0 && self.totals.round_sent == 0 && !is_open_again {
             // Everything has answered: on all living hosts, or on those that were still asked.
@@ -79,10 +80,7 @@ impl Machine<'_> {
         let next = self.round + 1;
         let hosts = match self.wanted() {
             _ if next >= self.max_rounds() => Vec::new(),
-            _ if is_open_again => {
-                self.totals.not_asked.ask_again(next as usize);
-                self.hosts_to_ask(true)
-            }
+            _ if is_open_again => self.hosts_to_ask(true),
             Wanted::Nothing => Vec::new(),
             Wanted::Suspects => self.suspects(),
             Wanted::Everybody { silent } => self.hosts_to_ask(silent),
@@ -127,6 +125,7 @@ impl Machine<'_> {
     /// Numbers of living hosts, and of silent ones where they are to be asked, too.
     fn hosts_to_ask(&mut self, silent: bool) -> Vec<u64> {
         if silent {
+            self.totals.not_asked.ask_again();
             self.silent_asked.push(self.round + 1);
             let is_left_out =
                 |host: &u64| self.neighbours.is_absent(*host) || self.hosts.get(host).is_some_and(|host| host.fallen);
