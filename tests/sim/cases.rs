@@ -284,6 +284,7 @@ fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     assert!(run.question_burst <= 240, "{} questions within 0.1 s", run.question_burst);
     assert_eq!(run.in_vain, 0, "probes to nobody");
     assert_eq!(run.result.stats.rounds, 1, "who is found late is asked in the same round");
+    assert!(run.result.macs.keys().eq(&run.result.living), "where each of them is");
     assert_eq!(checks::found(&run), run.truth);
 }
 

@@ -25,6 +25,8 @@ pub enum ChildError {
     Job(#[from] serde_json::Error),
     #[error("{what}: {error}")]
     Io { what: String, error: io::Error },
+    #[error("sending by AF_XDP on {interface}: {error}; hint: {hint}; `--transmit auto` does without")]
+    Xdp { interface: String, error: io::Error, hint: String },
     #[error(transparent)]
     Confine(#[from] ConfineError),
     #[error("the space of the job: {0}")]

@@ -1,8 +1,6 @@
 //! Carries between the machine, the link, and the process that waits for results.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,7 +29,6 @@ pub struct Driver<'a, L> {
     /// One for each outlet, filled from a batch.
     loads: Vec<Option<Load>>,
     dropped: u64,
-    macs: BTreeMap<IpAddr, Mac>,
 }
 
 /// What the other process wants.
@@ -54,16 +51,7 @@ impl<'a, L: Link> Driver<'a, L> {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
         let routers = Routers::new(&job.exits, &job.known, Instant::now());
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self {
-            stream,
-            link,
-            dress,
-            routers,
-            translated: Translated::default(),
-            loads,
-            dropped: 0,
-            macs: BTreeMap::new(),
-        }
+        Self { stream, link, dress, routers, translated: Translated::default(), loads, dropped: 0 }
     }
 
     /// Asks for the routers, each by each way to it, until all are known or had time to answer. One that stays silent is
@@ -119,7 +107,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
             let next = if self.link.has_room() {
                 let next = machine.poll_transmit(now, &mut batch);
-                self.transmit(&mut machine, &batch);
+                self.transmit(&mut machine, &batch, now);
                 next
             } else {
                 Next::Wait(now + ROOM_LOOK)
@@ -137,16 +125,13 @@ impl<'a, L: Link> Driver<'a, L> {
         self.count_losses(&mut machine, Instant::now());
         // Nobody is to take the silence for a standstill. One who is gone is noticed when the result is told.
         let _ = tell(self.stream, &Event::SummingUp);
-        let mut result = machine.finish(Instant::now(), interrupted);
-        let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
-        result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();
-        Some(result)
+        Some(machine.finish(Instant::now(), interrupted))
     }
 
     /// Gives the machine what has arrived, and the other process what is open.
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
+        let (stream, translated) = (self.stream, &self.translated);
         let (routers, dress) = (&mut self.routers, &mut self.dress);
         self.link.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
@@ -162,13 +147,12 @@ impl<'a, L: Link> Driver<'a, L> {
                     if exit.and_then(|exit| dress.interface(exit)) != Some(packet.interface) {
                         return;
                     }
-                    if macs.len() < MOST_MACS {
-                        macs.insert(answer.address, answer.mac);
-                    }
                     machine.on_resolved(at, answer.address, Some(answer.mac));
                 }
                 Some(Heard::Reply(reply)) => {
-                    if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
+                    let is_plain = translated.is_empty() || machine.is_proven(&reply);
+                    let reply = if is_plain { reply } else { translated.undo(reply) };
+                    if let Some(open) = machine.on_packet(at, &reply) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
                     }
                 }
@@ -217,7 +201,7 @@ impl<'a, L: Link> Driver<'a, L> {
     }
 
     /// Hands a batch over, outlet by outlet.
-    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
+    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch, now: Instant) {
         self.dress_questions(&batch.questions);
         for probe in &batch.probes {
             let Some(load) = load_of(&mut self.loads, &mut self.link, self.dress.outlet(probe.source)) else {
@@ -232,7 +216,7 @@ impl<'a, L: Link> Driver<'a, L> {
                 Some(_) => {
                     load.probes.push(Asked::Probe(*probe));
                     if let Some(source) = self.dress.kernel_routed(probe.source) {
-                        self.translated.sent(probe, source);
+                        self.translated.sent(probe, source, now);
                     }
                 }
                 // Its router does not answer.
@@ -311,7 +295,5 @@ const LOOK: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_millis(100);
 /// A timestamp older than this is of a clock that was set.
 const OLDEST: Duration = Duration::from_secs(10);
-/// Anybody on the link may claim addresses; no link has so many.
-const MOST_MACS: usize = 1 << 17;
 /// For routers at the start: three questions' time.
 const ROUTERS_WAIT: Duration = Duration::from_millis(1500);

@@ -168,6 +168,14 @@ impl Neighbours {
         }
     }
 
+    /// The link-layer address of a host, whenever it was found.
+    pub fn mac_of(&self, host: u64) -> Option<Mac> {
+        match self.states.get(&host) {
+            Some(State::Present { mac, .. }) => Some(*mac),
+            _ => None,
+        }
+    }
+
     /// Begins a wave: everybody found until now takes part. Returns those who were not yet part of one.
     pub fn begin_wave(&mut self) -> Vec<u64> {
         self.wave += 1;

@@ -36,7 +36,7 @@ impl Machine<'_> {
         let stats = self.stats(now);
         let mut improbable = BTreeMap::new();
         let mut groups = Vec::new();
-        let mut living = BTreeSet::new();
+        let (mut living, mut macs) = (BTreeSet::new(), BTreeMap::new());
         let silence = if interrupted {
             (PortState::Unknown, Reason::Interrupted)
         } else {
@@ -54,6 +54,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
+            macs.extend(self.neighbours.mac_of(number).map(|mac| (host.address, mac.to_string())));
             let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
@@ -69,7 +70,7 @@ impl Machine<'_> {
         let floods = self.floods(&improbable);
         fold_floods(&floods, &mut observations, &mut groups);
         sort_groups(&mut groups);
-        SweepResult { observations, groups, living, macs: BTreeMap::new(), improbable, stats, gaps, interrupted }
+        SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted }
     }
 
     fn stats(&self, now: Instant) -> Sweep {
