@@ -272,7 +272,9 @@ fn an_interrupt_saves_what_was_found() {
     // nsenter replaces itself by the program: the child is postern.
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let asked = Instant::now();
     let output = child.wait_with_output().unwrap();
+    assert!(asked.elapsed() < Duration::from_millis(2500), "it took {:?} to stop", asked.elapsed());
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["run"]["status"], "interrupted");

@@ -95,8 +95,9 @@ impl Sender {
         }
     }
 
-    /// Takes back what has been sent; `failed` is told of each frame that did not leave.
+    /// Takes back what has been sent, and passes on what waits for that; `failed` is told of each frame that did not leave.
     pub fn collect(&mut self, failed: &mut dyn FnMut(&Failure)) {
+        self.pass_on();
         while let Ok(mut load) = self.returned.try_recv() {
             self.out -= 1;
             load.failed.iter().for_each(&mut *failed);
@@ -182,3 +183,34 @@ fn why(error: &io::Error) -> Unsent {
 const WAITING: usize = 6;
 const PAUSE: Duration = Duration::from_micros(50);
 const GIVE_UP: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::link::Asked;
+    use super::*;
+    use crate::sweep::syn::Question;
+
+    #[test]
+    fn all_that_is_sent_comes_back_if_nothing_more_is_sent() {
+        let mut sender = Sender::start(vec![vec![Outlet::Closed]]).unwrap();
+        let question = Question { address: IpAddr::from([198, 18, 0, 1]), source: 0 };
+        for _ in 0..100 {
+            let mut load = sender.load(0);
+            load.frames.push(|_| 42);
+            load.probes.push(Asked::Neighbour(question));
+            sender.send(load);
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut failed = 0;
+        while !sender.is_idle() && Instant::now() < until {
+            sender.collect(&mut |failure| {
+                assert_eq!(failure.why, Unsent::Device);
+                failed += 1;
+            });
+            thread::sleep(PAUSE);
+        }
+        assert_eq!((sender.is_idle(), failed), (true, 100));
+    }
+}
