@@ -1,7 +1,7 @@
 //! Rounds and their waves: who is asked next, and whether anybody is.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::hosts::{Control, HostRecord};
 use super::machine::{Machine, Phase, Wave};
@@ -15,6 +15,9 @@ use crate::sweep::recall;
 const CANARIES_OF_SUSPECTS: usize = 16;
 /// Without a second round there is no way to know what the first one lost.
 const LEAST_ROUNDS: u32 = 2;
+
+/// Before what did not leave is tried again.
+const UNSENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whom another round is to ask.
 enum Wanted {
@@ -63,8 +66,8 @@ impl Machine<'_> {
         let round = RoundSpeed { sent: self.totals.round_sent, elapsed: elapsed.unwrap_or_default() };
         self.speed.round_over(&round, now);
         self.totals.not_asked.end_round();
-        let is_open_again = self.totals.not_asked.take_open_again() && self.space.addresses() <= LISTED;
-        if self.round > 0 && self.totals.round_sent == 0 && !is_open_again {
+        let wants_again = self.totals.not_asked.wants_again() && self.space.addresses() <= LISTED;
+        if self.round > 0 && self.totals.round_sent == 0 && !wants_again {
             // Everything has answered: on all living hosts, or on those that were still asked.
             let nobody_fell = self.hosts.values().all(|host| !host.fallen);
             self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow && nobody_fell;
@@ -80,7 +83,7 @@ impl Machine<'_> {
         let next = self.round + 1;
         let hosts = match self.wanted() {
             _ if next >= self.max_rounds() => Vec::new(),
-            _ if is_open_again => self.hosts_to_ask(true),
+            _ if wants_again => self.hosts_to_ask(true),
             Wanted::Nothing => Vec::new(),
             Wanted::Suspects => self.suspects(),
             Wanted::Everybody { silent } => self.hosts_to_ask(silent),
@@ -89,7 +92,7 @@ impl Machine<'_> {
             self.phase = Phase::Done;
             return;
         }
-        let pause = self.pause();
+        let pause = if wants_again { Some(UNSENT_PAUSE) } else { self.pause() };
         self.begin_round(next, hosts, now);
         if let Some(pause) = pause {
             self.phase = Phase::Pausing { until: now + pause };

@@ -4,6 +4,11 @@ use super::Unsent;
 use crate::model::Endpoint;
 use crate::model::report::Gap;
 
+/// Rounds for what did not leave, beside those that a router is found for.
+const MOST_AGAIN: u32 = 3;
+/// Not for more than so many: whatever it is, it lasts.
+const MOST_UNSENT: u64 = 1 << 24;
+
 /// Endpoints that were not asked, or not again, by cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NotAsked {
@@ -16,6 +21,8 @@ pub(super) struct NotAsked {
     all_asked: bool,
     /// Some of that could leave now.
     is_open_again: bool,
+    /// Rounds that asked everybody again for what did not leave.
+    again: u32,
 }
 
 /// A number, and one of them.
@@ -44,9 +51,12 @@ impl NotAsked {
         self.is_open_again = self.unsent[Unsent::NoRouter as usize].number > 0;
     }
 
-    /// Whether another round could ask what did not leave: said once.
-    pub(super) const fn take_open_again(&mut self) -> bool {
-        std::mem::replace(&mut self.is_open_again, false)
+    /// Whether another round is to ask what did not leave: a router was found, or, some times, whatever it was may be over.
+    pub(super) fn wants_again(&mut self) -> bool {
+        let passing = [Unsent::Device, Unsent::NoRoute].map(|why| self.unsent[why as usize].number);
+        let is_unsent = (1..=MOST_UNSENT).contains(&passing.iter().sum()) && self.again < MOST_AGAIN;
+        self.again += u32::from(is_unsent);
+        std::mem::replace(&mut self.is_open_again, false) || is_unsent
     }
 
     /// A round is over.
@@ -140,9 +150,10 @@ mod tests {
         let mut not_asked = NotAsked::default();
         not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 1), Unsent::Device);
         not_asked.router_found();
-        assert!(!not_asked.take_open_again());
+        assert!([true; 3].iter().all(|_| not_asked.wants_again()), "some times anyway");
+        assert!(!not_asked.wants_again());
         not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 2), Unsent::NoRouter);
         not_asked.router_found();
-        assert!(not_asked.take_open_again() && !not_asked.take_open_again());
+        assert!(not_asked.wants_again() && !not_asked.wants_again());
     }
 }
