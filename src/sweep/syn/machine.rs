@@ -65,6 +65,8 @@ pub struct Machine<'s> {
     /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
     pub(super) full_rounds: usize,
     pub(super) narrow: bool,
+    /// Hosts seem to have fallen silent, and another round would tell.
+    pub(super) undecided: bool,
     /// Nothing on a living host is left to ask.
     pub(super) complete: bool,
     pub(super) totals: Totals,
@@ -171,6 +173,7 @@ impl<'s> Machine<'s> {
             silent_asked: vec![0],
             full_rounds: 0,
             narrow: false,
+            undecided: false,
             complete: false,
             totals: Totals::default(),
             dice,

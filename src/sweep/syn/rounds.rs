@@ -115,7 +115,7 @@ impl Machine<'_> {
         if everybody {
             return Wanted::Everybody { silent };
         }
-        if self.recall.as_ref().is_none_or(suffices) {
+        if self.recall.as_ref().is_none_or(suffices) && !self.undecided {
             return Wanted::Nothing;
         }
         self.narrow = true;

@@ -128,7 +128,7 @@ impl Machine<'_> {
         if self.wave.position < self.wave.len {
             self.wave.sent.note(self.wave.position, now);
         }
-        if self.speed.is_trying() {
+        if self.speed.is_slow() {
             self.canaries.hasten(self.wave.position, now);
         }
         for _ in 0..EXAMINE {
