@@ -22,7 +22,7 @@ use crate::sweep::answer::{LocalRefusal, Outcome, judge};
 use crate::sweep::link::{Gate, Link};
 use crate::sweep::pace::Pace;
 use crate::sweep::rtt::UNKNOWN_TIMEOUT;
-use crate::sweep::tally::Tally;
+use crate::sweep::tally::{HostTally, Tally};
 use crate::sweep::{Progress, SweepEvent};
 
 /// What one worker is and may use.
@@ -38,6 +38,8 @@ pub struct WorkerSettings {
     pub own_set: HashSet<IpAddr>,
     /// Everything leaves by this interface.
     pub device: Option<String>,
+    /// Hosts with nothing open that are remembered.
+    pub most_hosts: usize,
 }
 
 /// One pass over the space.
@@ -96,8 +98,8 @@ impl Worker {
         let link = Link::new(settings.unresolved);
         let slots = Slots::new(settings.parallel, settings.device.clone());
         Self {
+            tally: Tally::with_room(settings.most_hosts),
             settings,
-            tally: Tally::default(),
             sent: 0,
             replies: 0,
             refused: Refused::default(),
@@ -301,14 +303,20 @@ impl Worker {
         match outcome {
             Outcome::Accepted | Outcome::AcceptedThenReset | Outcome::Reset => {
                 self.replies += 1;
-                if self.tally.host(endpoint.address).is_none_or(|host| !host.answered.contains(endpoint.port)) {
+                // What there was no room for has answered before: that it does so again tells nothing of losses.
+                let is_listed = outcome != Outcome::Reset || self.tally.has_room(endpoint.address);
+                let is_again =
+                    |host: &HostTally| host.answered.contains(endpoint.port) || host.late && self.round.number > 0;
+                if is_listed && !self.tally.host(endpoint.address).is_some_and(is_again) {
                     let asked_before = self.round.number as usize + usize::from(self.round.is_scouted(endpoint.port));
                     if self.found_by_ask.len() <= asked_before {
                         self.found_by_ask.resize(asked_before + 1, 0);
                     }
                     self.found_by_ask[asked_before] += 1;
                 }
-                self.tally.living(endpoint.address).rtt.sample(rtt);
+                if let Some(host) = self.tally.living(endpoint.address) {
+                    host.rtt.sample(rtt);
+                }
                 evidence.rtt_us = u32::try_from(rtt.as_micros()).ok();
             }
             Outcome::Icmp { icmp, offender } => {
