@@ -1,12 +1,13 @@
 //! The connect sweep: TCP without privileges.
 //!
 //! A few threads, each with an epoll set and a pool of sockets of its own (`slots`, [`socket`]), share the hosts among them
-//! by address ([`worker`]); `feed` says what is next, [`refused`] what this machine did not send, and [`check`] whether
-//! hosts that answered still do. Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
-//! registration for each would cost as much again. Hosts on the link are held back until the neighbour table knows them
-//! ([`link`](super::link)), so that absent ones cannot overflow it.
+//! by address ([`worker`]); `feed` says what is next, `ending` what each end means, [`refused`] what this machine did not
+//! send, and [`check`] whether hosts that answered still do. Threads instead of tokio tasks: a probe is four system calls,
+//! and a task, a timer and a registration for each would cost as much again. Hosts on the link are held back until the
+//! neighbour table knows them ([`link`](super::link)), so that absent ones cannot overflow it.
 
 mod check;
+mod ending;
 mod feed;
 pub mod refused;
 mod slots;
