@@ -253,7 +253,7 @@ fn entry(observation: &Observation, service: Option<&Service>, vantage: String) 
     EndpointEntry {
         evidence: observation.evidence.clone(),
         seen_from: vec![vantage],
-        service: service.cloned(),
+        service: service.cloned().map(Box::new),
         ..EndpointEntry::at(observation.endpoint, observation.state, observation.reason)
     }
 }
