@@ -19,9 +19,9 @@ use postern::net::link::open::OutletKind;
 use postern::net::link::ring::{Receiver, packet_socket};
 use postern::net::link::{Frames, LinkSockets, Outlet};
 use postern::net::namespace::NetworkNamespace;
-use postern::sweep::raw::link::Asked;
-use postern::sweep::raw::sender::Sender;
-use postern::sweep::syn::{NextHop, Probe};
+use postern::sweep::raw::link::{Asked, Load};
+use postern::sweep::raw::sender::{Sender, send};
+use postern::sweep::syn::{NextHop, Probe, Unsent};
 use postern::wire::Syn;
 
 const PORT: u16 = 25_000;
@@ -72,7 +72,7 @@ impl Lab {
 
     fn listen(&self) -> Receiver {
         let socket = self.there.inside(|| packet_socket(rustix::net::SocketType::DGRAM).unwrap()).unwrap();
-        Receiver::new(socket, &[PORT]).unwrap()
+        Receiver::new(socket, &[PORT], &[]).unwrap()
     }
 }
 
@@ -102,6 +102,12 @@ fn write(slot: &mut [u8; 128], number: u16, ethernet: bool) -> usize {
     frame.len()
 }
 
+/// Whose a frame is.
+fn asked() -> Asked {
+    let syn = Syn { destination: [198, 18, 0, 2].into(), port: 80, source_port: PORT, sequence: 1 };
+    Asked::Probe(Probe { syn, source: 0, to: NextHop::Routed })
+}
+
 /// Sends frames of all `numbers`.
 fn send_all(outlet: &mut Outlet, numbers: Range<u16>) {
     let ethernet = !matches!(outlet, Outlet::Packets(_));
@@ -116,9 +122,6 @@ fn send_all(outlet: &mut Outlet, numbers: Range<u16>) {
             from += outlet.send(&frames, from).unwrap();
             assert!(started.elapsed() < Duration::from_secs(20), "the way out stays full");
         }
-    }
-    if let Outlet::Xdp(transmit) = outlet {
-        transmit.flush().unwrap();
     }
 }
 
@@ -180,6 +183,41 @@ fn a_busy_queue_falls_back() {
     assert_eq!(lab.link(OutletKind::Xdp, 1)[0].name(), "af_xdp");
 }
 
+/// The interface goes down and comes up again: what did not leave is told and never leaves, and what comes after does.
+#[test]
+fn what_is_said_not_to_have_left_has_not() {
+    let Some(lab) = Lab::new("down") else { return };
+    let mut outlet = lab.link(OutletKind::Xdp, 1).remove(0);
+    let mut there = lab.listen();
+    let set = |state: &str| {
+        let output = Command::new("ip").args(["-n", &lab.names[0], "link", "set", "eth0", state]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let mut send_all = |numbers: Range<u16>| {
+        let mut load = Load::default();
+        for number in numbers {
+            load.frames.push(|slot| write(slot, number, true));
+            load.probes.push(asked());
+        }
+        send(&mut outlet, &mut load);
+        load.failed.iter().map(|failure| failure.why).collect::<Vec<_>>()
+    };
+    assert_eq!(send_all(0..250), []);
+    set("down");
+    assert_eq!(send_all(250..500), [Unsent::Device; 250]);
+    assert_eq!(send_all(500..750), [Unsent::Device; 250]);
+    set("up");
+    assert_eq!(send_all(750..1000), []);
+    let mut seen = BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        there.receive(&mut |packet| {
+            seen.insert(u16::from_be_bytes([packet.bytes[4], packet.bytes[5]]));
+        });
+    }
+    assert_eq!(seen, (0..250).chain(750..1000).collect());
+}
+
 /// Frames that a queueing discipline holds back: whoever hands more over is not held up, and told what did not leave.
 #[test]
 fn a_full_way_out_holds_nobody_up() {
@@ -191,13 +229,12 @@ fn a_full_way_out_holds_nobody_up() {
     let output = Command::new("nsenter").arg(nsenter).args(shape.split(' ')).output().unwrap();
     assert!(output.status.success(), "{shape}: {}", String::from_utf8_lossy(&output.stderr));
     let mut sender = Sender::start(vec![lab.link(OutletKind::Frames, 1)]).unwrap();
-    let syn = Syn { destination: [198, 18, 0, 2].into(), port: 80, source_port: PORT, sequence: 1 };
     let began = Instant::now();
     for _ in 0..LOADS {
         let mut load = sender.load(0);
         for number in 0..EACH as u16 {
             load.frames.push(|slot| write(slot, number, true));
-            load.probes.push(Asked::Probe(Probe { syn, source: 0, to: NextHop::Routed }));
+            load.probes.push(asked());
         }
         sender.send(load);
     }

@@ -22,7 +22,7 @@ pub struct Counted {
 pub fn count<T>(ports: &[u16], work: impl FnOnce() -> T) -> Result<(Counted, T), String> {
     let socket = namespace(TARGETS)?.inside(|| packet_socket(SocketType::DGRAM)).map_err(|error| error.to_string())?;
     let socket = socket.map_err(|error| error.to_string())?;
-    let mut receiver = Receiver::new(socket, ports).map_err(|error| error.to_string())?;
+    let mut receiver = Receiver::new(socket, ports, &[]).map_err(|error| error.to_string())?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let counter = scope.spawn(|| {

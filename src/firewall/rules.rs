@@ -145,11 +145,6 @@ impl Rules {
             SetReference::Ipset(name) => Some((self.ruleset.ipsets.get(name)?.as_ref(), self.ipsets.get(name)?)),
         }
     }
-
-    /// Whether any nat chain is hooked in there.
-    pub fn has_nat(&self, hook: Hook, ipv6: bool) -> bool {
-        self.base_chains(hook, ipv6).iter().any(|id| kind(self.chain(*id)) == Some(ChainKind::Nat))
-    }
 }
 
 pub fn kind(chain: &Chain) -> Option<ChainKind> {

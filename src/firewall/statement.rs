@@ -99,32 +99,20 @@ impl Evaluation<'_> {
                 Next::Statement
             }
             Statement::SetMark(value) => {
-                let mark = match scene.value(value, &run.way.packet) {
-                    Value::Number(mark) => u32::try_from(mark).ok(),
-                    Value::Missing => return Next::Rule,
-                    _ => None,
-                };
-                run.way.packet.mark = mark;
+                let Some(mark) = assigned(&scene.value(value, &run.way.packet)) else { return Next::Rule };
+                run.way.packet.mark = mark.and_then(|mark| u32::try_from(mark).ok());
                 done(run, Action::Change);
                 Next::Statement
             }
             Statement::SetConnectionMark(value) => {
-                let value = match scene.value(value, &run.way.packet) {
-                    Value::Number(mark) => u32::try_from(mark).ok(),
-                    Value::Missing => return Next::Rule,
-                    _ => None,
-                };
+                let Some(value) = assigned(&scene.value(value, &run.way.packet)) else { return Next::Rule };
                 if let Tracking::New { mark, .. } = &mut run.way.packet.tracking {
-                    *mark = value;
+                    *mark = value.and_then(|mark| u32::try_from(mark).ok());
                 }
                 Next::Statement
             }
             Statement::SetField { field, value } => {
-                let value = match scene.value(value, &run.way.packet) {
-                    Value::Number(value) => Some(value),
-                    Value::Missing => return Next::Rule,
-                    _ => None,
-                };
+                let Some(value) = assigned(&scene.value(value, &run.way.packet)) else { return Next::Rule };
                 run.way.packet.changed.push((*field, value));
                 done(run, Action::Change);
                 Next::Statement
@@ -254,6 +242,16 @@ impl Evaluation<'_> {
                 Next::Rule
             }
         }
+    }
+}
+
+/// What a statement sets: `None` where the packet lacks what it would take, which ends the rule; `Some(None)` where the
+/// number is not known.
+fn assigned(value: &Value) -> Option<Option<u128>> {
+    match value {
+        Value::Number(number) => Some(Some(*number)),
+        Value::Missing => None,
+        _ => Some(None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The interfaces of the calling thread's network namespace, by netlink: what a raw sweep has to know of them.
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 
 use super::netlink::{NetlinkError, dump};
 
@@ -17,6 +17,8 @@ pub struct Interface {
     pub up: bool,
     /// Whether frames get anywhere: a cable, or another end that is up.
     pub carrier: bool,
+    /// A port of another one (a bridge, a bond), which hears the same packets after it.
+    pub is_port: bool,
 }
 
 /// What frames look like there.
@@ -58,7 +60,22 @@ fn read(message: &LinkMessage) -> Option<Interface> {
         _ => LinkLayer::Other,
     };
     let (up, carrier) = (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp));
-    Some(Interface { index: message.header.index, name, link, up, carrier })
+    let is_port = message.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => {
+            infos.iter().any(|info| matches!(info, LinkInfo::PortKind(kind) if hands_on(kind)))
+        }
+        _ => false,
+    });
+    Some(Interface { index: message.header.index, name, link, up, carrier, is_port })
+}
+
+/// Whether an interface of that kind has what its ports take in come in by itself. What a VRF's take in stays theirs.
+fn hands_on(kind: &InfoPortKind) -> bool {
+    match kind {
+        InfoPortKind::Bond | InfoPortKind::Bridge | InfoPortKind::Team => true,
+        InfoPortKind::Other(name) => name == "openvswitch",
+        _ => false,
+    }
 }
 
 #[cfg(test)]

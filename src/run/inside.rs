@@ -276,10 +276,5 @@ pub fn read_text(path: &Path) -> Result<(String, String), RunError> {
     Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The addresses of a report, for messages.
-pub fn addresses_of(report: &HostReport) -> Vec<IpAddr> {
-    report.addresses.iter().map(|address| address.address).collect()
-}
-
 /// Ports of one rule that are taken for services.
 const MOST_TRANSLATED: usize = 64;

@@ -13,7 +13,7 @@ use crate::model::{PortRanges, Shard, Transport};
 use crate::net::link::open::may_send_raw;
 use crate::sweep::connect::{self, ConnectSettings};
 use crate::sweep::raw::loss::UNINTERRUPTED;
-use crate::sweep::raw::process::MAY_SEND_RAW;
+use crate::sweep::raw::process::{MAY_SEND_RAW, Transmit};
 use crate::sweep::raw::{self, RawSettings};
 use crate::sweep::{SweepEvent, SweepResult};
 use crate::targets::{Space, TargetSet};
@@ -46,7 +46,9 @@ impl TcpSweep {
         if self.engine == EngineChoice::Connect {
             return by_connect();
         }
-        if self.engine == EngineChoice::Auto && !may_send_raw() {
+        // Who insists on AF_XDP is not served by another way.
+        let by_any = self.engine == EngineChoice::Auto && self.raw.transmit != Transmit::Xdp;
+        if by_any && !may_send_raw() {
             let mut result = by_connect();
             result.gaps.push(gap("it takes CAP_NET_RAW", MAY_SEND_RAW, Instead::Connected));
             return result;
@@ -58,12 +60,14 @@ impl TcpSweep {
         };
         // Who has asked the run to stop does not want another sweep.
         let interrupted = of.cancel.load(Ordering::Relaxed);
-        let instead = match self.engine {
+        let instead = match by_any {
             _ if interrupted => Instead::Interrupted,
-            EngineChoice::Auto => Instead::Connected,
-            EngineChoice::Syn | EngineChoice::Connect => Instead::Nothing,
+            true => Instead::Connected,
+            false => Instead::Nothing,
         };
-        let gap = gap(&error.to_string(), error.settled_by(), instead);
+        let insists = instead == Instead::Nothing && self.raw.transmit == Transmit::Xdp;
+        let settled_by = if insists { WITHOUT_XDP } else { error.settled_by() };
+        let gap = gap(&error.to_string(), settled_by, instead);
         if instead == Instead::Connected {
             tracing::warn!("no raw sweep: {error}; connecting instead");
             let mut result = by_connect();
@@ -100,6 +104,9 @@ fn gap(cause: &str, settled_by: &str, instead: Instead) -> Gap {
     };
     Gap { what: what.to_owned(), cause, settled_by, incomplete: instead != Instead::Connected }
 }
+
+/// For whoever insists on AF_XDP: the cause says what keeps it away.
+const WITHOUT_XDP: &str = "what the cause hints at, or a run without --transmit xdp";
 
 fn nothing(gap: Gap) -> SweepResult {
     SweepResult {

@@ -220,6 +220,50 @@ fn what_a_banning_host_has_is_unknown() {
     assert!(gap.is_some_and(|gap| gap.incomplete), "{:?}", run.result.gaps);
 }
 
+/// Many hosts, each with few canaries: that one of them loses all of these is no sign of anything.
+#[test]
+fn no_host_of_a_lossy_network_is_said_to_have_fallen_silent() {
+    let mut scenario = scenario::named("two-percent");
+    (scenario.targets.addresses, scenario.targets.living, scenario.targets.open) = (1024, 1024, 4);
+    (scenario.targets.ports, scenario.path.loss) = ("1-40".to_owned(), 0.05);
+    for seed in 0..6 {
+        let run = run(&scenario, seed);
+        let fell = run.result.groups.iter().filter(|group| group.reason == Reason::FellSilent).count();
+        assert_eq!(fell, 0, "seed {seed}: {:?}", run.result.gaps);
+    }
+}
+
+/// A loss, and more silent hosts than are asked again, while all ports of the others have answered.
+#[test]
+fn recall_speaks_of_silent_hosts_where_all_others_answered() {
+    let mut scenario = scenario::named("single-host");
+    (scenario.targets.addresses, scenario.targets.living, scenario.targets.open) = (1_200_000, 2000, 1);
+    (scenario.targets.ports, scenario.path.loss) = ("1".to_owned(), 0.2);
+    scenario.sweep.recall = Some(0.99);
+    let run = run(&scenario, 1);
+    let truth = checks::found(&run).len() as f64 / run.truth.len() as f64;
+    assert!(truth < 0.8, "{truth} found");
+    let recall = run.result.stats.recall.unwrap();
+    assert!(recall.lower <= truth && (recall.estimate - truth).abs() < 0.05, "{truth}: {recall:?}");
+    assert!(
+        run.result.gaps.iter().any(|gap| gap.what.contains("recall of 0.99 is not assured")),
+        "{:?}",
+        run.result.gaps
+    );
+}
+
+/// One host that bans: it is told from one that filters, if it was heard at all.
+#[test]
+fn a_lone_host_that_bans_is_noticed() {
+    for run in runs(&scenario::named("lone-ban")) {
+        if run.result.living.is_empty() || checks::found(&run) == run.truth {
+            continue;
+        }
+        let fell = run.result.groups.iter().any(|group| group.reason == Reason::FellSilent);
+        assert!(fell, "seed {}: {:?} {:?}", run.seed, run.result.gaps, run.result.stats);
+    }
+}
+
 /// One host among many bans scanners: each is looked at.
 #[test]
 fn one_banning_host_among_many_is_noticed() {
@@ -240,6 +284,7 @@ fn neighbours_are_asked_for_slowly_and_absent_ones_get_no_probe() {
     assert!(run.question_burst <= 240, "{} questions within 0.1 s", run.question_burst);
     assert_eq!(run.in_vain, 0, "probes to nobody");
     assert_eq!(run.result.stats.rounds, 1, "who is found late is asked in the same round");
+    assert!(run.result.macs.keys().eq(&run.result.living), "where each of them is");
     assert_eq!(checks::found(&run), run.truth);
 }
 

@@ -94,7 +94,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
             events.pop();
             match pending.remove(&id) {
                 Some(Event::Packet(reply)) => drop(machine.on_packet(at, &reply)),
-                Some(Event::Neighbour(address, mac)) => machine.on_resolved(address, Some(mac)),
+                Some(Event::Neighbour(address, mac)) => machine.on_resolved(at, address, Some(mac)),
                 None => {}
             }
         }

@@ -8,15 +8,16 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
-use postern::model::{Endpoint, PortRanges, PortState, Reason, Transport};
+use postern::model::{Endpoint, Icmp, PortRanges, PortState, Reason, Transport};
 use postern::net::link::{Drops, Packet};
 use postern::sweep::SweepResult;
 use postern::sweep::raw::driver::Driver;
 use postern::sweep::raw::exits::{Exit, Exits, Outlet, Reach};
 use postern::sweep::raw::link::{Failure, Link, Load};
 use postern::sweep::raw::messages::{Event, Job, STOP, SpaceJob};
-use postern::sweep::syn::{Hop, Machine, SynSettings, Unsent, Way, Ways};
+use postern::sweep::syn::{Batch, Hop, Machine, SynSettings, Unsent, Way, Ways};
 use postern::targets::{Space, TargetSet};
+use postern::wire::{IcmpError, QuotedProbe, Reply, ReplyKind, Syn, TcpOptions, TcpReply};
 
 const SOURCE: [u8; 4] = [198, 18, 0, 1];
 const TARGET: [u8; 4] = [198, 18, 0, 2];
@@ -128,6 +129,25 @@ impl MemoryLink {
     }
 }
 
+fn ports() -> PortRanges {
+    PORTS.parse().unwrap()
+}
+
+fn settings(rate: Option<u64>) -> SynSettings {
+    SynSettings {
+        sources: vec![SOURCE.into()],
+        ways: Ways::new([("0.0.0.0/0".parse().unwrap(), Some(Way { source: 0, hop: Hop::Routed }))]),
+        source_ports: (25_000..25_014).collect(),
+        rate,
+        host_rate: None,
+        recall: None,
+        resolve_rate: 2000,
+        most_hosts: 1 << 19,
+        own: vec![SOURCE.into()],
+        key: [7; 16],
+    }
+}
+
 /// Sweeps; gives the other end of the stream to `meanwhile`, which runs beside.
 fn sweep<T: Send>(
     link: MemoryLink,
@@ -135,7 +155,6 @@ fn sweep<T: Send>(
     meanwhile: impl FnOnce(UnixStream) -> T + Send,
 ) -> (Option<SweepResult>, T) {
     let (source, target): (IpAddr, IpAddr) = (SOURCE.into(), TARGET.into());
-    let source_ports: Vec<u16> = (25_000..25_014).collect();
     let exits = Exits {
         outlets: vec![Outlet::Packets],
         exits: vec![Exit { outlet: 0, source, router: None }],
@@ -147,8 +166,9 @@ fn sweep<T: Send>(
         descriptors: Vec::new(),
         names: Vec::new(),
         closed: Vec::new(),
+        lower: Vec::new(),
         lanes: 1,
-        source_ports: source_ports.clone(),
+        source_ports: settings(rate).source_ports,
         own: vec![source],
         key: [7; 16],
         rate,
@@ -157,24 +177,11 @@ fn sweep<T: Send>(
         xdp_only: false,
         known: Vec::new(),
     };
-    let settings = SynSettings {
-        sources: vec![source],
-        ways: Ways::new([("0.0.0.0/0".parse().unwrap(), Some(Way { source: 0, hop: Hop::Routed }))]),
-        source_ports,
-        rate,
-        host_rate: None,
-        recall: None,
-        resolve_rate: 2000,
-        most_hosts: 1 << 19,
-        own: vec![source],
-        key: [7; 16],
-    };
-    let ports: PortRanges = PORTS.parse().unwrap();
-    let space = Space::new(TargetSet::from_ranges([(target, target)]), &ports, Transport::Tcp, 3);
+    let space = Space::new(TargetSet::from_ranges([(target, target)]), &ports(), Transport::Tcp, 3);
     let (here, there) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
         let beside = scope.spawn(|| meanwhile(there));
-        let machine = Machine::new(&space, settings, Instant::now());
+        let machine = Machine::new(&space, settings(rate), Instant::now());
         let result = Driver::new(&here, link, &job).run(machine);
         here.shutdown(std::net::Shutdown::Both).unwrap();
         (result, beside.join().unwrap())
@@ -272,4 +279,31 @@ fn answers_that_found_no_room_are_counted_and_not_taken_for_silence() {
     let missed: Endpoint = "198.18.0.2:150/tcp".parse().unwrap();
     assert!(result.open().all(|open| open.endpoint != missed));
     assert!(result.gaps.iter().any(|gap| gap.incomplete), "{:?}", result.gaps);
+}
+
+#[test]
+fn an_answer_proves_itself_and_what_was_translated_does_not() {
+    let space = Space::new(TargetSet::from_ranges([(TARGET.into(), TARGET.into())]), &ports(), Transport::Tcp, 3);
+    let now = Instant::now();
+    let mut machine = Machine::new(&space, settings(None), now);
+    let mut batch = Batch::new(1);
+    while batch.probes.is_empty() {
+        let _ = machine.poll_transmit(now + Duration::from_secs(1), &mut batch);
+    }
+    let Syn { port, source_port, sequence, .. } = batch.probes[0].syn;
+    let segment = |flags, acknowledgement| {
+        let options = TcpOptions::default();
+        let tcp = TcpReply { port, our_port: source_port, sequence: 9, acknowledgement, flags, window: 0, options };
+        Reply { from: TARGET.into(), to: SOURCE.into(), ttl: 64, kind: ReplyKind::Tcp(tcp) }
+    };
+    let answer = segment(0x12, sequence.wrapping_add(1));
+    assert!(machine.is_proven(&answer) && machine.is_proven(&segment(0x14, sequence.wrapping_add(1))));
+    assert!(!machine.is_proven(&segment(0x12, sequence)) && !machine.is_proven(&segment(0x10, 7)));
+    assert!(!machine.is_proven(&Reply { from: [172, 17, 0, 2].into(), ..answer }));
+    let error = |sequence| {
+        let quoted = QuotedProbe { from: SOURCE.into(), to: TARGET.into(), our_port: source_port, port, sequence };
+        let kind = ReplyKind::Icmp(IcmpError { icmp: Icmp { kind: 3, code: 13 }, quoted });
+        Reply { from: [198, 18, 0, 3].into(), to: SOURCE.into(), ttl: 64, kind }
+    };
+    assert!(machine.is_proven(&error(sequence)) && !machine.is_proven(&error(sequence ^ 1)));
 }

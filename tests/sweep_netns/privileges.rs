@@ -105,6 +105,40 @@ fn without_the_privilege_it_connects() {
     drop(listener);
 }
 
+/// AF_XDP takes locked memory. Who asks for nothing else is told what is missing; who leaves it open is served otherwise.
+#[test]
+fn without_locked_memory_only_the_wish_for_af_xdp_fails() {
+    let Some(lab) = Lab::new("locked memory") else { return };
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    let scan = |limit: &str, args: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", lab.scanner)).args(["prlimit", &format!("--memlock={limit}")]);
+        command.args([env!("CARGO_BIN_EXE_postern"), "scan", "--no-probes", "-q", "-o", "json"]);
+        command.args(["198.18.0.2", "-p", "20-30"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        report_of(command.spawn().unwrap())
+    };
+    let (code, report) = scan("65536:65536", &["--engine", "syn"]);
+    assert_eq!((code, report["run"]["sweep"]["transmit"].as_str()), (Some(0), Some("af_packet")));
+    for engine in ["syn", "auto"] {
+        let (code, report) = scan("65536:65536", &["--engine", engine, "--transmit", "xdp"]);
+        assert_eq!((code, report["run"]["sweep"]["transmit"].as_str()), (Some(4), Some("none")), "{engine}");
+        let gap = &report["run"]["gaps"][0];
+        let cause = gap["cause"].as_str().unwrap();
+        assert!(cause.contains("sending by AF_XDP on eth0: No buffer space") && cause.contains("`ulimit -l "), "{gap}");
+        assert!(gap["settled_by"].as_str().unwrap().contains("without --transmit xdp"), "{gap}");
+        // The hint works.
+        let limit: u64 = cause.split("`ulimit -l ").nth(1).unwrap().split('`').next().unwrap().parse().unwrap();
+        let limit = limit * 1024;
+        let (code, report) = scan(&format!("{limit}:{limit}"), &["--engine", engine, "--transmit", "xdp"]);
+        assert_eq!((code, report["run"]["sweep"]["transmit"].as_str()), (Some(0), Some("af_xdp")), "{engine}");
+    }
+    let args = ["198.18.0.2", "-p", "20-30", "--transmit", "xdp"];
+    let (code, report) = report_of(as_nobody(&lab, "-all", &args).spawn().unwrap());
+    let gap = report["run"]["gaps"][0].to_string();
+    assert!(code == Some(4) && gap.contains("sending by AF_XDP") && gap.contains("CAP_NET_RAW"), "{gap}");
+    drop(listener);
+}
+
 /// The sweeping process dies in the middle: what it had found stays, and the rest is said to be missing.
 #[test]
 fn a_dead_sweeping_process_leaves_what_it_found() {

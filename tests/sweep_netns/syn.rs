@@ -190,7 +190,7 @@ fn a_network_of_open_ports_is_found_whole() {
 fn count_probes(lab: &Lab, work: impl FnOnce()) -> BTreeMap<[u8; 4], u32> {
     let namespace = NetworkNamespace::open(format!("/run/netns/{}", lab.target).as_ref()).unwrap();
     let socket = namespace.inside(|| packet_socket(rustix::net::SocketType::DGRAM).unwrap()).unwrap();
-    let mut receiver = Receiver::new(socket, &[22]).unwrap();
+    let mut receiver = Receiver::new(socket, &[22], &[]).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let stop = &stop;
     std::thread::scope(|scope| {
@@ -307,6 +307,25 @@ fn the_report_says_how_frames_left() {
     assert_eq!(sweep(&report)["transmit"], "af_packet");
     assert!(open(&report, "198.18.0.2", 22));
     drop((held, listener));
+}
+
+/// The scanner's interface is a bridge's port: both hear each answer, and it counts once.
+#[test]
+fn an_answer_that_two_interfaces_hear_counts_once() {
+    let Some(lab) = Lab::new("raw bridge") else { return };
+    let name = &lab.scanner;
+    ip(&format!("-n {name} addr flush dev eth0"));
+    ip(&format!("-n {name} link add br0 type bridge"));
+    ip(&format!("-n {name} link set eth0 master br0"));
+    ip(&format!("-n {name} link set br0 up"));
+    ip(&format!("-n {name} addr add 198.18.0.1/24 dev br0"));
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    // Nothing is open that would have improbable ports asked, too.
+    let report = lab.scan("syn", &["198.18.0.2", "-p", "101-300"]);
+    assert_eq!(state_of(&report, "198.18.0.2", 101), Some(("closed".to_owned(), "refused".to_owned())), "{report:#}");
+    assert_eq!((sweep(&report)["probes_sent"].as_u64(), sweep(&report)["replies"].as_u64()), (Some(200), Some(200)));
+    assert!(open(&lab.scan("syn", &["198.18.0.2", "-p", "22"]), "198.18.0.2", 22));
+    drop(listener);
 }
 
 /// One interface leads nowhere: what the others reach is swept, and the rest is said not to have been asked.

@@ -3,18 +3,22 @@
 //! It sees packets from their network header on. What it lets pass is TCP to one of our source ports, ICMP errors about
 //! packets from there, answers of ARP and of neighbour discovery, and nothing else: so a machine's other traffic costs a
 //! raw sweep a few instructions a packet.
+//!
+//! A socket that hears all interfaces hears a packet once on each that it comes by: on a bridge's port and on the bridge,
+//! on the interface below a VLAN and on the VLAN's. Only the last of them passes.
 
 use socket2::SockFilter;
 
-/// Lets pass what concerns the source `ports`, at most [`MOST_PORTS`] of them.
+/// Lets pass what concerns the source `ports`, at most [`MOST_PORTS`] of them, on other interfaces than those of `lower`,
+/// which are ports of others; of these the first [`MOST_LOWER`] count.
 ///
 /// # Panics
 /// With more ports: jumps of classic BPF reach no further.
-pub fn replies(ports: &[u16]) -> Vec<SockFilter> {
-    program(ports).iter().map(|one| SockFilter::new(one.code, one.then, one.otherwise, one.value)).collect()
+pub fn replies(ports: &[u16], lower: &[u32]) -> Vec<SockFilter> {
+    program(ports, lower).iter().map(|one| SockFilter::new(one.code, one.then, one.otherwise, one.value)).collect()
 }
 
-fn program(ports: &[u16]) -> Vec<Step> {
+fn program(ports: &[u16], lower: &[u32]) -> Vec<Step> {
     assert!(ports.len() <= MOST_PORTS, "{} source ports", ports.len());
     let mut program = Program::default();
     program.load(Load::Word, PROTOCOL);
@@ -73,16 +77,38 @@ fn program(ports: &[u16]) -> Vec<Step> {
     for &port in ports {
         program.goto_if(Test::Equal, u32::from(port), Label::Accept);
     }
-    program.goto(Label::Drop);
-    program.at(Label::Accept);
-    program.finish(SNAP);
     program.at(Label::Drop);
     program.finish(0);
+
+    // What is behind is looked at for few packets.
+    program.at(Label::Accept);
+    for (number, &interface) in lower.iter().take(MOST_LOWER).enumerate() {
+        if number == 0 {
+            program.load(Load::Word, INTERFACE);
+        }
+        program.goto_unless(Test::Equal, interface, Label::Other(number));
+        program.finish(0);
+        program.at(Label::Other(number));
+    }
+    // Not for the address of this interface: of one that lies over it (macvlan), or of nobody here.
+    program.load(Load::Word, PACKET_TYPE);
+    program.goto_unless(Test::Equal, OTHERHOST, Label::ForUs);
+    program.finish(0);
+    program.at(Label::ForUs);
+    // Of a VLAN, whose own interface hears it without the tag. Number 0 is none (IEEE 802.1Q: priority alone).
+    program.load(Load::Word, VLAN_TAG);
+    program.goto_unless(Test::AnyBit, 0xfff, Label::Untagged);
+    program.finish(0);
+    program.at(Label::Untagged);
+    program.finish(SNAP);
     program.assemble()
 }
 
 /// So many ports can be told apart in one program.
 pub const MOST_PORTS: usize = 128;
+
+/// And so many interfaces: memory for filters is limited (net.core.optmem_max).
+pub const MOST_LOWER: usize = 500;
 
 /// Bytes of a packet that are handed over: the longest headers that are read, with room for options.
 pub const SNAP: u32 = 256;
@@ -93,6 +119,12 @@ const ICMPV6: u32 = 58;
 
 /// `SKF_AD_OFF + SKF_AD_PROTOCOL` (linux/filter.h): the EtherType, whatever the link.
 const PROTOCOL: u32 = 0xffff_f000;
+/// `SKF_AD_PKTTYPE`, `SKF_AD_IFINDEX`, `SKF_AD_VLAN_TAG` from there.
+const PACKET_TYPE: u32 = PROTOCOL + 4;
+const INTERFACE: u32 = PROTOCOL + 8;
+const VLAN_TAG: u32 = PROTOCOL + 44;
+/// `PACKET_OTHERHOST` (linux/if_packet.h).
+const OTHERHOST: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Label {
@@ -104,6 +136,10 @@ enum Label {
     Ports,
     Accept,
     Drop,
+    /// The packet did not come by the interface of that number in the list.
+    Other(usize),
+    ForUs,
+    Untagged,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -220,8 +256,17 @@ const fn code_of(test: Test) -> u16 {
 mod tests {
     use super::*;
 
+    /// What the kernel knows of a packet beside its bytes.
+    #[derive(Clone, Copy, Default)]
+    struct About {
+        protocol: u32,
+        interface: u32,
+        kind: u32,
+        tag: u32,
+    }
+
     /// What the kernel's interpreter does with the instructions that are used here (filter.rst).
-    fn run(program: &[Step], protocol: u32, packet: &[u8]) -> u32 {
+    fn run(program: &[Step], about: &About, packet: &[u8]) -> u32 {
         let (mut a, mut x, mut at) = (0_u32, 0_u32, 0);
         let load = |offset: u32, len: usize| -> Option<u32> {
             let bytes = packet.get(offset as usize..offset as usize + len)?;
@@ -231,7 +276,10 @@ mod tests {
             let Step { code, then, otherwise, value: k } = program[at];
             at += 1;
             let loaded = match code {
-                0x20 if k == PROTOCOL => Some(protocol),
+                0x20 if k == PROTOCOL => Some(about.protocol),
+                0x20 if k == PACKET_TYPE => Some(about.kind),
+                0x20 if k == INTERFACE => Some(about.interface),
+                0x20 if k == VLAN_TAG => Some(about.tag),
                 0x28 => load(k, 2),
                 0x30 => load(k, 1),
                 0x48 => load(x + k, 2),
@@ -272,7 +320,7 @@ mod tests {
     }
 
     fn passes(protocol: u32, packet: &[u8]) -> bool {
-        run(&program(&[30_001, 30_017]), protocol, packet) == SNAP
+        run(&program(&[30_001, 30_017], &[]), &About { protocol, ..About::default() }, packet) == SNAP
     }
 
     #[test]
@@ -321,9 +369,28 @@ mod tests {
     #[test]
     fn the_longest_program_still_reaches() {
         let ports: Vec<u16> = (0..MOST_PORTS as u16).map(|port| 20_000 + port).collect();
-        let program = program(&ports);
+        let interfaces: Vec<u32> = (1..10_000).collect();
+        let program = program(&ports, &interfaces);
+        // What the kernel takes at most (BPF_MAXINSNS).
+        assert!(program.len() < 4096, "{}", program.len());
         for port in [20_000, 20_127] {
-            assert_eq!(run(&program, 0x0800, &ipv4(6, &segment(80, port))), SNAP);
+            let about = About { protocol: 0x0800, interface: 20_000, ..About::default() };
+            assert_eq!(run(&program, &about, &ipv4(6, &segment(80, port))), SNAP);
         }
+    }
+
+    #[test]
+    fn a_packet_passes_on_the_last_interface_that_hears_it() {
+        let program = program(&[30_001], &[4, 7]);
+        let passes = |about: About| {
+            let about = About { protocol: 0x0800, ..about };
+            run(&program, &about, &ipv4(6, &segment(80, 30_001))) == SNAP
+        };
+        let on = |interface| passes(About { interface, ..About::default() });
+        assert_eq!([4, 5, 7, 8].map(on), [false, true, false, true], "4 and 7 are ports of others");
+        let of_kind = |kind| passes(About { kind, ..About::default() });
+        assert_eq!([0, 1, 2, 3].map(of_kind), [true, true, true, false], "to us, to all, to some, to somebody else");
+        let tagged = |tag| passes(About { tag, ..About::default() });
+        assert_eq!([0x0000, 0x6000, 0x600a].map(tagged), [true, true, false]);
     }
 }

@@ -63,14 +63,21 @@ impl OutletSockets {
             }
             OutletKind::Frames => Self::Ethernet { xdp: Vec::new(), frames: frame_socket()? },
             OutletKind::Xdp => {
-                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 // A kernel without AF_XDP is no reason to stop.
-                let open = |_| socket_with(AddressFamily::XDP, SocketType::RAW, flags, None);
-                let xdp = (0..lanes).map_while(|lane| open(lane).ok()).collect();
+                let xdp = (0..lanes).map_while(|_| xdp_socket().ok()).collect();
                 Self::Ethernet { xdp, frames: frame_socket()? }
             }
         })
     }
+}
+
+/// A socket of AF_XDP.
+///
+/// # Errors
+/// Without CAP_NET_RAW; the kernel has none.
+pub fn xdp_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::XDP, SocketType::RAW, flags, None)?)
 }
 
 /// Whether this thread may open them: asked of the kernel by opening one.

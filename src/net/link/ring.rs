@@ -26,13 +26,14 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Takes `socket` (of the family AF_PACKET, as [`packet_socket`] makes it) into use for answers to the source `ports`.
+    /// Takes `socket` (of the family AF_PACKET, as [`packet_socket`] makes it) into use for answers to the source `ports`,
+    /// but for those heard by the interfaces of `lower`, which are ports of others.
     ///
     /// # Errors
     /// No memory for the ring.
-    pub fn new(socket: OwnedFd, ports: &[u16]) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd, ports: &[u16], lower: &[u32]) -> io::Result<Self> {
         let socket = Socket::from(socket);
-        socket.attach_filter(&replies(ports))?;
+        socket.attach_filter(&replies(ports, lower))?;
         set_option(socket.as_fd(), SOL_PACKET, PACKET_VERSION, &[TPACKET_V3])?;
         // What this machine sends is none of it; kernels before 4.20 hand it over, and it proves nothing.
         let _ = set_option(socket.as_fd(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &[1]);

@@ -35,6 +35,8 @@ pub struct XdpTransmit {
     /// Where they begin in the shared memory.
     base: usize,
     transmit: Ring,
+    /// Where in it the first frame is that was not told to have gone.
+    went: u32,
     lane: usize,
     /// Slots that no frame is in.
     free: Vec<u32>,
@@ -101,6 +103,7 @@ impl XdpTransmit {
             socket,
             frames,
             base: lane * LANE,
+            went: 0,
             transmit,
             lane,
             free: (0..SLOTS).collect(),
@@ -109,16 +112,18 @@ impl XdpTransmit {
         Ok(lanes.map(lane).collect())
     }
 
-    /// Hands over frames from `from` on; how many went. Fewer when the kernel has not done with earlier ones.
+    /// Has the kernel send frames from `from` on; how many it took. The others may be in the ring, where they are the next
+    /// ones: what is to be sent after it are the same frames from behind those that went.
     ///
     /// # Errors
-    /// The link is down or gone.
+    /// The link is down or gone, and none of them went.
     pub fn send(&mut self, frames: &Frames, from: usize) -> io::Result<usize> {
         if self.free.len() < SLOTS as usize / 2 {
             self.reclaim();
         }
-        let count = frames.len().saturating_sub(from).min(self.free.len());
         let mut producer = self.transmit.producer().load(Ordering::Relaxed);
+        let from = from + producer.wrapping_sub(self.went) as usize;
+        let count = frames.len().saturating_sub(from).min(self.free.len());
         for number in from..from + count {
             let frame = frames.frame(number);
             let Some(slot) = self.free.pop() else { break };
@@ -132,23 +137,11 @@ impl XdpTransmit {
             producer = producer.wrapping_add(1);
         }
         self.transmit.producer().store(producer, Ordering::Release);
-        self.kick()?;
-        Ok(count)
-    }
-
-    /// Has the kernel send all that is in the ring, unless it stays without room.
-    ///
-    /// # Errors
-    /// The link is down or gone.
-    pub fn flush(&mut self) -> io::Result<()> {
-        for _ in 0..FLUSHES {
-            self.kick()?;
-            if self.transmit.consumer().load(Ordering::Acquire) == self.transmit.producer().load(Ordering::Relaxed) {
-                break;
-            }
-            sleep(Duration::from_micros(50));
-        }
-        Ok(())
+        let kicked = self.kick();
+        let consumer = self.transmit.consumer().load(Ordering::Acquire);
+        let went = consumer.wrapping_sub(self.went) as usize;
+        self.went = consumer;
+        if went == 0 { kicked.map(|()| 0) } else { Ok(went) }
     }
 
     /// Has the kernel send what is in the ring. What it has no room for now stays there for the next time.
@@ -230,6 +223,21 @@ fn bind_somewhere(socket: BorrowedFd<'_>, index: u32) -> io::Result<u32> {
     Err(last.into())
 }
 
+/// What keeps an interface from AF_XDP, for whoever insists on it: the error that opening or [`XdpTransmit::lanes`] gave.
+pub fn hint(error: &io::Error, lanes: usize) -> String {
+    match error.raw_os_error() {
+        // Of XDP_UMEM_REG, by the limit of locked memory, which is one for all processes of a user. Root without
+        // capabilities has one, too. Eight mebibytes are what kernels give by themselves since 5.16.
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            let kibibytes = (lanes * LANE).div_ceil(1024);
+            format!("it takes {kibibytes} KiB of locked memory, which `ulimit -l 8192` allows")
+        }
+        Some(libc::EPERM | libc::EACCES) => "it takes CAP_NET_RAW: root, or `setcap cap_net_raw+ep`".to_owned(),
+        Some(libc::EBUSY) => "another process holds all queues of the interface".to_owned(),
+        _ => "this kernel or the interface's driver has none of it".to_owned(),
+    }
+}
+
 /// Frames of a lane under way at once. With [`SLOT`] bytes each they fit a second-level cache, and any limit of locked
 /// memory.
 const SLOTS: u32 = 2048;
@@ -242,7 +250,6 @@ const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
 const PER_CALL: u32 = 512;
 /// Calls for one batch at most: 32 frames each on older kernels.
 const KICKS: usize = 64;
-const FLUSHES: usize = 100;
 const ATTEMPTS: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(10);
 const QUEUES: u32 = 64;

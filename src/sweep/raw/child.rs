@@ -26,6 +26,8 @@ pub enum ChildError {
     Job(#[from] serde_json::Error),
     #[error("{what}: {error}")]
     Io { what: String, error: io::Error },
+    #[error("sending by AF_XDP on {interface}: {error}; hint: {hint}; `--transmit auto` does without")]
+    Xdp { interface: String, error: io::Error, hint: String },
     #[error(transparent)]
     Confine(#[from] ConfineError),
     #[error("the space of the job: {0}")]
@@ -86,7 +88,7 @@ fn sweep(
     let sender = Sender::start(lanes).map_err(failed("a thread"))?;
     give_up_calls()?;
     let mut driver = Driver::new(stream, RawLink { receiver, sender }, &job);
-    driver.find_routers(&job.known);
+    driver.find_routers();
     let machine = Machine::new(space.as_ref(), settings(&job), Instant::now());
     Ok(driver.run(machine).map(|mut result| {
         result.stats.transmit = transmit;

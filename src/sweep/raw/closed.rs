@@ -56,6 +56,7 @@ mod tests {
             link: LinkLayer::Ethernet([2, 0, 0, 0, 0, 1]),
             up,
             carrier,
+            is_port: false,
         };
         assert_eq!(Closed::by_state(&interface(true, true)), None);
         let cause = |up, carrier| Closed::by_state(&interface(up, carrier)).unwrap().gap().cause;

@@ -75,22 +75,16 @@ impl Dress {
         asked.write(slot.first_chunk_mut::<MAX_QUESTION>()?)
     }
 
-    /// Questions for the routers that are not known yet.
-    pub fn missing_routers(&self) -> Vec<Question> {
-        let mut questions: Vec<Question> = Vec::new();
-        for (source, exit) in (0..).zip(&self.exits) {
-            if let (Some(address), Some(_), None) = (exit.router, exit.mac, exit.router_mac) {
-                questions.push(Question { address, source });
-            }
-        }
-        questions
+    /// The interface of an exit; `None` where the kernel picks it.
+    pub fn interface(&self, exit: u16) -> Option<u32> {
+        self.exits.get(usize::from(exit))?.interface
     }
 
-    /// A router has said where it is. Routers of several links may have one address: fe80::1 is a common one.
-    pub fn found_router(&mut self, interface: u32, address: IpAddr, mac: Mac) {
+    /// A router of some interface is there from now on.
+    pub fn set_router(&mut self, interface: u32, address: IpAddr, mac: Mac) {
         let is_it = |exit: &&mut Dressed| exit.router == Some(address) && exit.interface == Some(interface);
         for exit in self.exits.iter_mut().filter(is_it) {
-            exit.router_mac.get_or_insert(mac);
+            exit.router_mac = Some(mac);
         }
     }
 }
@@ -116,13 +110,12 @@ mod tests {
         let mut slot = [0; SLOT];
         let probe = |source, to| Probe { syn, source, to };
         assert_eq!(dress.probe(&probe(0, NextHop::Routed), &mut slot), None, "the router is not known");
-        assert_eq!(dress.missing_routers(), [Question { address: ip("198.18.0.254"), source: 0 }]);
-        let length = dress.question(&dress.missing_routers()[0], &mut slot).unwrap();
+        let length = dress.question(&Question { address: ip("198.18.0.254"), source: 0 }, &mut slot).unwrap();
         assert_eq!((length, &slot[6..12], &slot[38..42]), (42, &OURS[..], &[198, 18, 0, 254][..]));
-        dress.found_router(3, ip("198.18.0.254"), Mac([2, 0, 0, 0, 0, 8]));
-        assert_eq!(dress.missing_routers().len(), 1, "one of that address on another link");
-        dress.found_router(2, ip("198.18.0.254"), ROUTER);
-        assert_eq!(dress.missing_routers(), []);
+        dress.set_router(3, ip("198.18.0.254"), Mac([2, 0, 0, 0, 0, 8]));
+        assert_eq!(dress.probe(&probe(0, NextHop::Routed), &mut slot), None, "one of that address on another link");
+        dress.set_router(2, ip("198.18.0.254"), ROUTER);
+        assert_eq!([0, 2].map(|exit| dress.interface(exit)), [Some(2), None]);
         assert_eq!(dress.probe(&probe(0, NextHop::Routed), &mut slot), Some(74));
         assert_eq!((&slot[..6], &slot[6..12]), (&ROUTER.0[..], &OURS[..]));
         let neighbour = Mac([2, 0, 0, 0, 0, 7]);

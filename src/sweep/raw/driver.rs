@@ -1,8 +1,6 @@
 //! Carries between the machine, the link, and the process that waits for results.
 #![expect(clippy::disallowed_methods, reason = "the driver of the raw sweep: it asks the clock")]
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +11,7 @@ use super::child::tell;
 use super::dress::Dress;
 use super::link::{Asked, Link, Load};
 use super::messages::{Event, Job, STOP, Seen};
+use super::routers::{Change, Routers};
 use super::translated::Translated;
 use crate::net::link::Packet;
 use crate::sweep::SweepResult;
@@ -25,11 +24,11 @@ pub struct Driver<'a, L> {
     stream: &'a UnixStream,
     link: L,
     dress: Dress,
+    routers: Routers,
     translated: Translated,
     /// One for each outlet, filled from a batch.
     loads: Vec<Option<Load>>,
     dropped: u64,
-    macs: BTreeMap<IpAddr, Mac>,
 }
 
 /// What the other process wants.
@@ -50,32 +49,35 @@ enum Heard {
 impl<'a, L: Link> Driver<'a, L> {
     pub fn new(stream: &'a UnixStream, link: L, job: &Job) -> Self {
         let dress = Dress::new(&job.exits.exits, &job.exits.outlets);
+        let routers = Routers::new(&job.exits, &job.known, Instant::now());
         let loads = job.exits.outlets.iter().map(|_| None).collect();
-        Self { stream, link, dress, translated: Translated::default(), loads, dropped: 0, macs: BTreeMap::new() }
+        Self { stream, link, dress, routers, translated: Translated::default(), loads, dropped: 0 }
     }
 
-    /// Asks for the routers, each by each way to it. One that stays silent is taken as `known` to the kernel.
-    pub fn find_routers(&mut self, known: &[(u32, IpAddr, [u8; 6])]) {
-        for _ in 0..ROUTER_TRIES {
-            let questions = self.dress.missing_routers();
-            if questions.is_empty() {
-                return;
+    /// Asks for the routers, each by each way to it, until all are known or had time to answer. One that stays silent is
+    /// taken as known to the kernel.
+    pub fn find_routers(&mut self) {
+        let until = Instant::now() + ROUTERS_WAIT;
+        while self.routers.any_missing() && Instant::now() < until {
+            self.ask_routers(Instant::now());
+            self.link.wait(Duration::from_millis(5));
+            let (routers, dress, now) = (&mut self.routers, &mut self.dress, Instant::now());
+            self.link.receive(&mut |packet| {
+                if let Some(Heard::Neighbour(answer)) = heard(packet) {
+                    hear_router(routers, dress, packet.interface, answer, now);
+                }
+            });
+            for (interface, address, mac) in self.routers.believe_kernel(now) {
+                self.dress.set_router(interface, address, mac);
             }
+        }
+    }
+
+    fn ask_routers(&mut self, now: Instant) {
+        let questions = self.routers.due(now);
+        if !questions.is_empty() {
             self.dress_questions(&questions);
             self.hand_over();
-            let until = Instant::now() + ROUTER_WAIT;
-            while !self.dress.missing_routers().is_empty() && Instant::now() < until {
-                self.link.wait(Duration::from_millis(5));
-                let dress = &mut self.dress;
-                self.link.receive(&mut |packet| {
-                    if let Some(Heard::Neighbour(answer)) = heard(packet) {
-                        dress.found_router(packet.interface, answer.address, answer.mac);
-                    }
-                });
-            }
-            for &(interface, address, mac) in known {
-                self.dress.found_router(interface, address, Mac(mac));
-            }
         }
     }
 
@@ -91,6 +93,7 @@ impl<'a, L: Link> Driver<'a, L> {
             if now.duration_since(looked) >= LOOK {
                 looked = now;
                 self.count_losses(&mut machine, now);
+                self.ask_routers(now);
                 match self.order() {
                     Order::GoOn => {}
                     Order::Stop => break true,
@@ -104,7 +107,7 @@ impl<'a, L: Link> Driver<'a, L> {
             }
             let next = if self.link.has_room() {
                 let next = machine.poll_transmit(now, &mut batch);
-                self.transmit(&mut machine, &batch);
+                self.transmit(&mut machine, &batch, now);
                 next
             } else {
                 Next::Wait(now + ROOM_LOOK)
@@ -122,29 +125,34 @@ impl<'a, L: Link> Driver<'a, L> {
         self.count_losses(&mut machine, Instant::now());
         // Nobody is to take the silence for a standstill. One who is gone is noticed when the result is told.
         let _ = tell(self.stream, &Event::SummingUp);
-        let mut result = machine.finish(Instant::now(), interrupted);
-        let living = self.macs.into_iter().filter(|(address, _)| result.living.contains(address));
-        result.macs = living.map(|(address, mac)| (address, mac.to_string())).collect();
-        Some(result)
+        Some(machine.finish(Instant::now(), interrupted))
     }
 
     /// Gives the machine what has arrived, and the other process what is open.
     fn listen(&mut self, machine: &mut Machine<'_>, now: Instant) {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (stream, translated, macs) = (self.stream, &self.translated, &mut self.macs);
+        let (stream, translated) = (self.stream, &self.translated);
+        let (routers, dress) = (&mut self.routers, &mut self.dress);
         self.link.receive(&mut |packet| {
             // The kernel's time is the wall clock's, which may have been set meanwhile.
             let age = wall.checked_sub(packet.at).filter(|age| *age < OLDEST).unwrap_or_default();
             let at = now.checked_sub(age).unwrap_or(now);
             match heard(packet) {
                 Some(Heard::Neighbour(answer)) => {
-                    if macs.len() < MOST_MACS {
-                        macs.insert(answer.address, answer.mac);
+                    if hear_router(routers, dress, packet.interface, answer, now) == Some(Change::Found) {
+                        machine.on_router_found();
                     }
-                    machine.on_resolved(answer.address, Some(answer.mac));
+                    // What is said on one link is nothing to the others.
+                    let exit = machine.source_to(answer.address);
+                    if exit.and_then(|exit| dress.interface(exit)) != Some(packet.interface) {
+                        return;
+                    }
+                    machine.on_resolved(at, answer.address, Some(answer.mac));
                 }
                 Some(Heard::Reply(reply)) => {
-                    if let Some(open) = machine.on_packet(at, &translated.undo(reply)) {
+                    let is_plain = translated.is_empty() || machine.is_proven(&reply);
+                    let reply = if is_plain { reply } else { translated.undo(reply) };
+                    if let Some(open) = machine.on_packet(at, &reply) {
                         let _ = tell(stream, &Event::Found(Box::new(Seen::from(&open))));
                     }
                 }
@@ -193,7 +201,7 @@ impl<'a, L: Link> Driver<'a, L> {
     }
 
     /// Hands a batch over, outlet by outlet.
-    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch) {
+    fn transmit(&mut self, machine: &mut Machine<'_>, batch: &Batch, now: Instant) {
         self.dress_questions(&batch.questions);
         for probe in &batch.probes {
             let Some(load) = load_of(&mut self.loads, &mut self.link, self.dress.outlet(probe.source)) else {
@@ -208,11 +216,11 @@ impl<'a, L: Link> Driver<'a, L> {
                 Some(_) => {
                     load.probes.push(Asked::Probe(*probe));
                     if let Some(source) = self.dress.kernel_routed(probe.source) {
-                        self.translated.sent(probe, source);
+                        self.translated.sent(probe, source, now);
                     }
                 }
                 // Its router does not answer.
-                None => machine.on_unsent(probe, Unsent::NoRoute),
+                None => machine.on_unsent(probe, Unsent::NoRouter),
             }
         }
         self.hand_over();
@@ -245,6 +253,19 @@ fn load_of<'l>(loads: &'l mut [Option<Load>], link: &mut impl Link, outlet: Opti
     Some(loads.get_mut(outlet)?.get_or_insert_with(|| link.load(outlet)))
 }
 
+/// Takes in who is a router's neighbour.
+fn hear_router(
+    routers: &mut Routers,
+    dress: &mut Dress,
+    interface: u32,
+    answer: NeighbourAnswer,
+    now: Instant,
+) -> Option<Change> {
+    let change = routers.heard(interface, answer.address, answer.mac, now)?;
+    dress.set_router(interface, answer.address, answer.mac);
+    Some(change)
+}
+
 /// What a packet is to a sweep.
 fn heard(packet: &Packet<'_>) -> Option<Heard> {
     if is_neighbour(packet) {
@@ -274,7 +295,5 @@ const LOOK: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_millis(100);
 /// A timestamp older than this is of a clock that was set.
 const OLDEST: Duration = Duration::from_secs(10);
-/// Anybody on the link may claim addresses; no link has so many.
-const MOST_MACS: usize = 1 << 17;
-const ROUTER_TRIES: u32 = 3;
-const ROUTER_WAIT: Duration = Duration::from_millis(500);
+/// For routers at the start: three questions' time.
+const ROUTERS_WAIT: Duration = Duration::from_millis(1500);

@@ -122,7 +122,14 @@ mod tests {
     #[test]
     fn each_outlet_and_each_exit_is_there_once() {
         let mac = |last| LinkLayer::Ethernet([2, 0, 0, 0, 0, last]);
-        let interface = |index, link| Interface { index, name: format!("eth{index}"), link, up: true, carrier: true };
+        let interface = |index, link| Interface {
+            index,
+            name: format!("eth{index}"),
+            link,
+            up: true,
+            carrier: true,
+            is_port: false,
+        };
         let interfaces = [interface(2, mac(2)), interface(3, mac(3)), interface(4, LinkLayer::Other)];
         let ways = [
             ("198.18.0.0", "198.18.0.254", frame(2, "198.18.0.1", ToWhom::Destination)),

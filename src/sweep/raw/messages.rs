@@ -22,6 +22,8 @@ pub struct Job {
     /// For each outlet: how its interface is called.
     pub names: Vec<String>,
     pub closed: Vec<Closed>,
+    /// Interfaces that are ports of others, which hear the same packets.
+    pub lower: Vec<u32>,
     /// Threads that send.
     pub lanes: usize,
     pub source_ports: Vec<u16>,

@@ -4,9 +4,9 @@
 //! machine of [`syn`](super::syn).
 //!
 //! Pure: [`exits`] (what is to be opened, and how probes leave), [`closed`] (what cannot be opened), [`dress`] (probes
-//! become frames), [`messages`], [`parts`] (results in pieces), [`kept`] (what came of them), [`loss`] (why there is no
-//! end), [`translated`] (answers that own rules change). In the child: [`opened`] (the sockets in use), [`driver`], and behind
-//! [`link`] the transmitting threads, [`sender`].
+//! become frames), [`routers`] (where those are), [`messages`], [`parts`] (results in pieces), [`kept`] (what came of
+//! them), [`loss`] (why there is no end), [`translated`] (answers that own rules change). In the child: [`opened`] (the
+//! sockets in use), [`driver`], and behind [`link`] the transmitting threads, [`sender`].
 
 pub mod child;
 pub mod closed;
@@ -22,6 +22,7 @@ pub mod opened;
 pub mod parts;
 pub mod prepare;
 pub mod process;
+pub mod routers;
 pub mod sender;
 pub mod translated;
 

@@ -9,7 +9,7 @@ use super::exits::Outlet as OutletJob;
 use super::messages::{Descriptors, Job};
 use crate::net::link::raw::AF_PACKET;
 use crate::net::link::ring::Receiver;
-use crate::net::link::{Outlet, OutletSockets};
+use crate::net::link::{Outlet, OutletSockets, xdp};
 
 /// Sockets in use.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub fn open(job: &mut Job, descriptors: Vec<OwnedFd>) -> Result<Opened, ChildErr
     let mut next = || -> Result<OwnedFd, ChildError> {
         descriptors.next().ok_or_else(|| failed("the sockets")(io::ErrorKind::UnexpectedEof.into()))
     };
-    let receiver = Receiver::new(next()?, &job.source_ports).map_err(failed("the receiving ring"))?;
+    let receiver = Receiver::new(next()?, &job.source_ports, &job.lower).map_err(failed("the receiving ring"))?;
     let mut lanes: Vec<Vec<Outlet>> = (0..job.lanes).map(|_| Vec::new()).collect();
     let mut names: Vec<&str> = Vec::new();
     for (number, descriptors) in job.descriptors.iter().enumerate() {
@@ -62,9 +62,12 @@ pub fn open(job: &mut Job, descriptors: Vec<OwnedFd>) -> Result<Opened, ChildErr
             continue;
         };
         if job.xdp_only && matches!(ways.first(), Some(Outlet::Frames(_))) {
-            return Err(failed("AF_XDP")(without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+            let error = without_xdp.unwrap_or_else(|| io::ErrorKind::Unsupported.into());
+            let interface = job.names.get(number).cloned().unwrap_or_default();
+            return Err(ChildError::Xdp { interface, hint: xdp::hint(&error, job.lanes), error });
         }
         for (way, lane) in ways.into_iter().zip(&mut lanes) {
+            let way = if job.xdp_only { way.without_instead() } else { way };
             if !names.contains(&way.name()) {
                 names.push(way.name());
             }

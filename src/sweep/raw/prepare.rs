@@ -13,9 +13,9 @@ use super::exits::{Exits, Outlet, nobodys};
 use super::messages::{Descriptors, Job, SpaceJob};
 use super::process::{RawError, RawSettings, Transmit, failed};
 use crate::net::addresses::known_neighbours;
-use crate::net::interface::interfaces;
-use crate::net::link::open::OutletKind;
-use crate::net::link::{LinkSockets, OutletSockets};
+use crate::net::interface::{Interface, interfaces};
+use crate::net::link::open::{OutletKind, xdp_socket};
+use crate::net::link::{LinkSockets, OutletSockets, xdp};
 use crate::net::ways::ways_to;
 
 /// The job with its descriptors.
@@ -57,6 +57,9 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         })
         .collect();
     let lanes = available_parallelism().map_or(1, NonZero::get).min(MOST_LANES);
+    if settings.transmit == Transmit::Xdp && kinds.contains(&OutletKind::Xdp) {
+        xdp_socket().map_err(|error| RawError::Xdp { hint: xdp::hint(&error, lanes), error })?;
+    }
     let sockets = LinkSockets::open(&kinds, device, lanes).map_err(failed("raw sockets"))?;
     let mut descriptors = vec![sockets.receiver];
     let mut kept = Vec::new();
@@ -87,6 +90,13 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
     }
     let is_closed = |outlet: &usize| closed.get(*outlet).is_some_and(Option::is_some);
     (0..closed.len()).filter(is_closed).for_each(|outlet| exits.close(outlet));
+    let leaves_by = |one: &Interface| {
+        exits
+            .outlets
+            .iter()
+            .any(|outlet| matches!(outlet, Outlet::Ethernet { interface, .. } if *interface == one.index))
+    };
+    let lower = interfaces.iter().filter(|one| one.is_port && !leaves_by(one)).map(|one| one.index).collect();
     let routers: BTreeSet<IpAddr> = exits.exits.iter().filter_map(|exit| exit.router).collect();
     let known = if routers.is_empty() { Vec::new() } else { known_neighbours()? };
     let mut key = [0; 16];
@@ -98,6 +108,7 @@ pub fn prepare(mut space: SpaceJob, settings: &RawSettings, ports: &[u16]) -> Re
         descriptors: kept,
         names,
         closed: closed.into_iter().flatten().collect(),
+        lower,
         lanes,
         source_ports: ports.to_vec(),
         own: settings.own.iter().map(|own| own.address).collect(),

@@ -51,6 +51,8 @@ pub enum Transmit {
 pub enum RawError {
     #[error("{what}: {error}")]
     Io { what: &'static str, error: io::Error },
+    #[error("sending by AF_XDP: {error}; hint: {hint}; `--transmit auto` does without")]
+    Xdp { error: io::Error, hint: String },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("the sweeping process: {0}")]
@@ -63,6 +65,7 @@ impl RawError {
         match self {
             Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => MAY_SEND_RAW,
             Self::Io { .. } | Self::Netlink(_) => "another run",
+            Self::Xdp { .. } => "what the cause hints at",
             Self::Child(loss) => loss.settled_by(),
         }
     }

@@ -147,6 +147,7 @@ pub fn send(outlet: &mut Outlet, load: &mut Load) {
             Ok(0) => {
                 let since = *stuck.get_or_insert_with(Instant::now);
                 if since.elapsed() > GIVE_UP {
+                    outlet.give_up();
                     load.fail_from(from, Unsent::Device);
                     return;
                 }
@@ -166,10 +167,6 @@ pub fn send(outlet: &mut Outlet, load: &mut Load) {
                 from += 1;
             }
         }
-    }
-    if let Outlet::Xdp(transmit) = outlet {
-        // A link that fails now fails the next load.
-        let _ = transmit.flush();
     }
 }
 

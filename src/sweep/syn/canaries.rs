@@ -66,7 +66,7 @@ const MOST_HOSTS: usize = 1 << 16;
 /// The first round's are one among this many positions.
 const FIRST_INTERVAL: u64 = 256;
 const FRESH: usize = 256;
-/// Between two of them while a rate is being tried, at most.
+/// Between two of them while the rate is low, at most.
 const HASTE: Duration = Duration::from_millis(20);
 
 impl Canaries {
@@ -159,8 +159,8 @@ impl Canaries {
         position >= self.next
     }
 
-    /// A rate is being tried at `position`, and more canaries tell sooner what it does: at a low rate those of the first
-    /// round are far between.
+    /// The rate is low at `position`, and more canaries tell sooner whether it need be: those of the first round are far
+    /// between.
     pub fn hasten(&mut self, position: u64, now: Instant) {
         let has_waited = self.order.back().is_none_or(|(sent, ..)| now.saturating_duration_since(*sent) >= HASTE);
         if has_waited && self.is_first_round() {

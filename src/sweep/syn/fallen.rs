@@ -14,8 +14,10 @@ use crate::sweep::recall::Canaries;
 
 /// Rounds of silence, at least.
 const ROUNDS: u32 = 3;
-/// The chance that a host's canaries are all lost as others' are, at most.
+/// The chance that all canaries of any host are lost as others' are, at most.
 const CHANCE: f64 = 0.001;
+/// So much more likely it is still strange enough for another round.
+const STRANGE: f64 = 500.0;
 /// A round of fewer canaries may be all silent by chance.
 const FEW: u32 = 5;
 /// After a round that nothing answered in the next one waits: an outage may be over by then.
@@ -29,11 +31,16 @@ struct Silence {
 }
 
 impl Machine<'_> {
-    /// Hosts that have fallen silent, as the rounds until now tell it, are left out from now on.
+    /// A round is over: hosts that have fallen silent are left out from now on. While a rate is tried the silence may be the
+    /// rate's doing.
     pub(super) fn note_fallen(&mut self) {
-        if self.speed.is_trying() {
-            return;
+        if !self.speed.is_trying() {
+            self.judge_fallen();
         }
+    }
+
+    /// Which hosts have fallen silent, as the rounds until now tell it.
+    pub(super) fn judge_fallen(&mut self) {
         let mut rounds: BTreeMap<(u64, usize), Canaries> = BTreeMap::new();
         for note in self.canaries.asked() {
             let count = rounds.entry((note.host, note.round)).or_default();
@@ -59,15 +66,22 @@ impl Machine<'_> {
                 others.answered += canaries.answered;
             }
         }
-        let loss = others.loss();
-        for (host, silence) in silences {
-            let chance = loss.powi(i32::try_from(silence.canaries).unwrap_or(i32::MAX));
-            if silence.rounds >= ROUNDS
-                && chance < CHANCE
-                && let Some(record) = self.hosts.get_mut(&host)
-            {
-                record.fallen = true;
-            }
+        // Where nobody answers, nothing is known of the loss, and all canaries together tell whether that is chance.
+        let all: u32 = silences.values().map(|silence| silence.canaries).sum();
+        let is_nobody = others.asked == 0;
+        let loss = if is_nobody { others.loss() } else { others.most() };
+        let each = CHANCE / silences.len().max(1) as f64;
+        self.undecided = false;
+        for (number, silence) in silences {
+            let (canaries, least) = if is_nobody { (all, CHANCE) } else { (silence.canaries, each) };
+            let chance = loss.powi(i32::try_from(canaries).unwrap_or(i32::MAX));
+            let is_strange = silence.rounds >= 2 && chance < least * STRANGE;
+            let asked = self.own_ports(number).len();
+            // Of one that has answered on all its ports nothing is unknown.
+            let record = self.hosts.get_mut(&number).filter(|record| (record.answered as usize) < asked);
+            let Some(record) = record.filter(|_| is_strange) else { continue };
+            record.fallen = silence.rounds >= ROUNDS && chance < least;
+            self.undecided |= !record.fallen;
         }
     }
 

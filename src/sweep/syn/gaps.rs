@@ -1,6 +1,6 @@
 //! What a sweep leaves open, and what would settle it. Pure.
 
-use super::machine::{Machine, NotAsked};
+use super::machine::Machine;
 use crate::model::report::Gap;
 use crate::sweep::recall;
 use crate::sweep::tally::gap_of_unlisted;
@@ -47,23 +47,7 @@ impl Machine<'_> {
         gaps.extend(gap_of_unlisted(self.totals.unlisted, self.settings.most_hosts));
         gaps.extend(self.gap_of_fallen());
         gaps.extend(self.gaps_of_neighbours());
-        let unsent = [
-            (
-                self.totals.unroutable,
-                "this machine has no route there, or the router does not say where it is",
-                "a route, or a vantage that has one",
-            ),
-            (self.totals.forbidden, "a rule of this machine's own firewall", "a rule that lets them pass"),
-            (self.totals.no_device, "the network device is down or gone", "the device up, and another run"),
-        ];
-        gaps.extend(unsent.into_iter().filter_map(|(not_asked, cause, settled_by)| {
-            Some(Gap {
-                what: not_asked.what()?,
-                cause: cause.to_owned(),
-                settled_by: settled_by.to_owned(),
-                incomplete: true,
-            })
-        }));
+        gaps.extend(self.totals.not_asked.gaps());
         gaps
     }
 }
@@ -96,20 +80,5 @@ impl Machine<'_> {
             incomplete: false,
         });
         unheard.into_iter().chain(unasked).chain(nobody)
-    }
-}
-
-impl NotAsked {
-    /// Nothing, if everything left.
-    fn what(&self) -> Option<String> {
-        let example = self.example.map_or(String::new(), |one| format!(" ({one})"));
-        match (self.endpoints, self.repeated) {
-            (0, 0) => None,
-            (0, repeated) => Some(format!("{repeated} repeated probes did not leave{example}")),
-            (endpoints, 0) => Some(format!("{endpoints} endpoints were not asked{example}")),
-            (endpoints, repeated) => Some(format!(
-                "{endpoints} endpoints were not asked{example}, and {repeated} repeated probes did not leave"
-            )),
-        }
     }
 }

@@ -13,6 +13,7 @@ use super::number::Dice;
 use super::sent::SentLog;
 use super::speed::Speed;
 use super::timing::Timing;
+use super::unsent::NotAsked;
 use super::ways::Hop;
 use super::{Probe, Question, SynSettings, Unsent};
 use crate::model::report::Recall;
@@ -64,6 +65,8 @@ pub struct Machine<'s> {
     /// Rounds that asked all living hosts; later ones, once `narrow`, ask those that are known to lose.
     pub(super) full_rounds: usize,
     pub(super) narrow: bool,
+    /// Hosts seem to have fallen silent, and another round would tell.
+    pub(super) undecided: bool,
     /// Nothing on a living host is left to ask.
     pub(super) complete: bool,
     pub(super) totals: Totals,
@@ -122,25 +125,7 @@ pub(super) struct Totals {
     pub(super) drops: u64,
     /// Answers of hosts that there was no room for.
     pub(super) unlisted: u64,
-    pub(super) unroutable: NotAsked,
-    pub(super) forbidden: NotAsked,
-    pub(super) no_device: NotAsked,
-}
-
-/// Probes that did not leave.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct NotAsked {
-    /// The first round's: endpoints that were not asked.
-    pub(super) endpoints: u64,
-    pub(super) repeated: u64,
-    pub(super) example: Option<Endpoint>,
-}
-
-impl NotAsked {
-    pub(super) fn note(&mut self, endpoint: Endpoint, is_repeated: bool) {
-        *(if is_repeated { &mut self.repeated } else { &mut self.endpoints }) += 1;
-        self.example.get_or_insert(endpoint);
-    }
+    pub(super) not_asked: NotAsked,
 }
 
 /// How long the first wave waits for neighbours at most.
@@ -188,6 +173,7 @@ impl<'s> Machine<'s> {
             silent_asked: vec![0],
             full_rounds: 0,
             narrow: false,
+            undecided: false,
             complete: false,
             totals: Totals::default(),
             dice,
@@ -195,15 +181,19 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// Somebody has `address`, or (`None`) nobody: an answer to a question, what the kernel's own table knows, or what
-    /// was overheard.
-    pub fn on_resolved(&mut self, address: IpAddr, mac: Option<Mac>) {
+    /// Position among the sources of the one that a target is asked from.
+    pub fn source_to(&self, address: IpAddr) -> Option<u16> {
+        self.settings.ways.to(address).map(|way| way.source)
+    }
+
+    /// Somebody on the link that `address` is on has said at `now` that it is his; `None`: nobody has it.
+    pub fn on_resolved(&mut self, now: Instant, address: IpAddr, mac: Option<Mac>) {
         // Anybody may claim any address: what is behind a router is not asked for, and no answer about it counts.
         if self.settings.ways.to(address).is_none_or(|way| way.hop != Hop::OnLink) {
             return;
         }
         if let Some(host) = self.space.host_of(address) {
-            self.neighbours.resolved(host, mac);
+            self.neighbours.resolved(host, mac, now);
         }
     }
 
@@ -220,11 +210,6 @@ impl<'s> Machine<'s> {
     /// A probe that was not sent, and never will be.
     pub fn on_unsent(&mut self, probe: &Probe, why: Unsent) {
         let endpoint = Endpoint::tcp(probe.syn.destination, probe.syn.port);
-        let not_asked = match why {
-            Unsent::NoRoute => &mut self.totals.unroutable,
-            Unsent::Forbidden => &mut self.totals.forbidden,
-            Unsent::Device => &mut self.totals.no_device,
-        };
         self.totals.sent = self.totals.sent.saturating_sub(1);
         let place = self.space.place_of(&endpoint);
         let ask = self.settings.source_ports.iter().position(|port| *port == probe.syn.source_port);
@@ -234,7 +219,14 @@ impl<'s> Machine<'s> {
         if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
-        not_asked.note(endpoint, is_canary || place.is_none() || ask != Some(0));
+        if place.is_some() && !is_canary {
+            self.totals.not_asked.unsent(endpoint, why);
+        }
+    }
+
+    /// A router was found that was missing: what did not leave for it ([`Unsent::NoRouter`]) can be asked in another round.
+    pub const fn on_router_found(&mut self) {
+        self.totals.not_asked.router_found();
     }
 
     /// A question that was not sent: its host has not been asked.

@@ -10,7 +10,7 @@
 //! one host is kept by. [`speed`] sets the rate by what [`canaries`] tell of the loss ([`sample`]), and
 //! [`suspects`] are the hosts that lose more than others, [`silent`] those that were not heard of, and
 //! [`fallen`] those that are not any more; [`receive`] says what an answer
-//! means; [`outcome`] sums up, and [`gaps`] says what is left open.
+//! means; [`outcome`] sums up, and [`gaps`] says what is left open, [`unsent`] what was not asked.
 
 mod answered;
 mod canaries;
@@ -32,6 +32,7 @@ mod suspects;
 mod timing;
 mod transmit;
 mod unheard;
+mod unsent;
 pub mod ways;
 
 use std::net::IpAddr;
@@ -144,9 +145,11 @@ pub enum Next {
 pub enum Unsent {
     /// The kernel has no way there, or a route that forbids it.
     NoRoute,
+    /// Its router does not say where it is.
+    NoRouter,
     /// A rule of this machine's own firewall (EPERM).
     Forbidden,
-    /// The device is gone or down.
+    /// The device is gone or down, or takes nothing.
     Device,
 }
 

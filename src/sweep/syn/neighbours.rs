@@ -45,18 +45,35 @@ pub struct Neighbours {
     missing: f64,
     /// A question for them did not leave in this pass.
     unasked: HashSet<u64, NumberHash>,
+    began: Instant,
+}
+
+/// Milliseconds since a sweep began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment(u32);
+
+impl Moment {
+    fn at(now: Instant, began: Instant) -> Self {
+        Self(u32::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u32::MAX))
+    }
+
+    fn is_after(self, other: Self, by: Duration) -> bool {
+        Duration::from_millis(self.0.saturating_sub(other.0).into()) >= by
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Asking { tries: u8 },
-    Present { mac: Mac, found_in: u32 },
+    Present { mac: Mac, found_in: u32, since: Moment },
     Absent,
 }
 
 /// Passes at most, and how long after one the next begins: an outage should be over by then.
 const MOST_PASSES: u32 = 8;
 const PAUSE: Duration = Duration::from_secs(1);
+/// Who has said that an address is his is not gainsaid for so long.
+const LOCKED: Duration = Duration::from_secs(1);
 /// Passes at most for those whom questions could not be sent to.
 const MOST_UNSENT: u32 = 3;
 
@@ -90,6 +107,7 @@ impl Neighbours {
             missed: 1.0,
             missing: 0.0,
             unasked: HashSet::default(),
+            began: now,
         }
     }
 
@@ -145,7 +163,15 @@ impl Neighbours {
     /// The link-layer address of a host that was found before the current wave.
     pub fn mac(&self, host: u64) -> Option<Mac> {
         match self.states.get(&host) {
-            Some(State::Present { mac, found_in }) if *found_in < self.wave => Some(*mac),
+            Some(State::Present { mac, found_in, .. }) if *found_in < self.wave => Some(*mac),
+            _ => None,
+        }
+    }
+
+    /// The link-layer address of a host, whenever it was found.
+    pub fn mac_of(&self, host: u64) -> Option<Mac> {
+        match self.states.get(&host) {
+            Some(State::Present { mac, .. }) => Some(*mac),
             _ => None,
         }
     }
@@ -160,40 +186,40 @@ impl Neighbours {
         !self.late.is_empty()
     }
 
-    /// Somebody said who has the address of `host`, or that nobody has.
-    pub fn resolved(&mut self, host: u64, mac: Option<Mac>) {
-        let state = mac.map_or(State::Absent, |mac| State::Present { mac, found_in: self.wave });
-        let mut tries = 1;
-        match self.states.get_mut(&host) {
-            Some(State::Present { mac: known, .. }) => {
-                // An address that moves (VRRP) is followed; one that answered once is not absent.
+    /// Somebody said at `now` who has the address of `host`, or that nobody has.
+    pub fn resolved(&mut self, host: u64, mac: Option<Mac>, now: Instant) {
+        let since = Moment::at(now, self.began);
+        let state = mac.map_or(State::Absent, |mac| State::Present { mac, found_in: self.wave, since });
+        let tries = match self.states.get_mut(&host) {
+            Some(State::Present { mac: known, since: last, .. }) => {
+                // An address that moves (VRRP) is followed, though of two who say that they have it the first one has: as
+                // the kernel does, which heeds no other for a second (arp_process of net/ipv4/arp.c). One that answered
+                // once is not absent.
                 if let Some(mac) = mac {
-                    *known = mac;
+                    if *known != mac && since.is_after(*last, LOCKED) {
+                        (*known, *last) = (mac, since);
+                    }
                     self.checks.answered(host);
                 }
                 return;
             }
             Some(was @ State::Asking { .. }) => {
-                if let State::Asking { tries: asked @ 1.. } = *was {
-                    tries = usize::from(asked);
-                } else {
-                    tries = TRIES;
-                }
+                let asked = if let State::Asking { tries: asked @ 1.. } = *was { usize::from(asked) } else { TRIES };
                 self.asking -= 1;
                 *was = state;
+                asked
             }
             Some(was @ State::Absent) => {
                 if mac.is_none() {
                     return;
                 }
-                tries = TRIES;
                 self.absent -= 1;
                 *was = state;
+                TRIES
             }
-            None => {
-                self.states.insert(host, state);
-            }
-        }
+            // Nobody has asked: the kernel takes no notice of that either (arp_accept, ndisc_recv_na).
+            None => return,
+        };
         match mac {
             Some(_) => {
                 self.late.push(host);
@@ -225,7 +251,7 @@ impl Neighbours {
             };
             if usize::from(tries) == TRIES {
                 self.due.pop();
-                self.resolved(host, None);
+                self.resolved(host, None, now);
                 continue;
             }
             if self.pace.take(1, now) == 0 {
@@ -309,5 +335,33 @@ impl Neighbours {
         let due = self.due.peek().map(|Reverse((due, _))| (*due).max(pace.min(now + Duration::from_millis(1))));
         let check = self.checks.wake().filter(|_| self.in_pass).map(|check| check.max(pace));
         next.into_iter().chain(due).chain(check).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "some instant to count from")]
+
+    use super::*;
+
+    const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    #[test]
+    fn claims_turn_a_sweep_aside_no_sooner_than_the_kernel() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut neighbours = Neighbours::new(2, 2000, start);
+        neighbours.resolved(0, Some(OTHER), start);
+        neighbours.begin_wave();
+        assert_eq!(neighbours.mac(0), None, "nobody asked");
+        neighbours.asking += 1;
+        neighbours.asked(0, 0, at(1));
+        neighbours.resolved(0, Some(ONE), at(2));
+        neighbours.begin_wave();
+        neighbours.resolved(0, Some(OTHER), at(1000));
+        assert_eq!(neighbours.mac(0), Some(ONE), "the first answer counts");
+        neighbours.resolved(0, Some(OTHER), at(1002));
+        assert_eq!(neighbours.mac(0), Some(OTHER), "an address may move");
     }
 }

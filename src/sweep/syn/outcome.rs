@@ -20,19 +20,23 @@ impl Machine<'_> {
     /// Sums up. `interrupted`: not everything was asked.
     pub fn finish(mut self, now: Instant, interrupted: bool) -> SweepResult {
         let interrupted = interrupted || self.phase != super::machine::Phase::Done;
+        if !interrupted {
+            self.judge_fallen();
+        }
         self.recall = if self.complete && !self.found.iter().all(|found| *found == 0) {
             Some(Recall { estimate: 1.0, lower: 1.0, expected_missing: 0.0 })
         } else if interrupted && self.full_rounds == 0 {
             // What was not asked at all is in no estimate.
             None
         } else {
-            self.judged().map(|recall| self.of_all_hosts(recall))
+            self.judged()
         };
+        self.recall = self.recall.map(|recall| self.of_all_hosts(recall));
         let gaps = self.gaps(interrupted);
         let stats = self.stats(now);
         let mut improbable = BTreeMap::new();
         let mut groups = Vec::new();
-        let mut living = BTreeSet::new();
+        let (mut living, mut macs) = (BTreeSet::new(), BTreeMap::new());
         let silence = if interrupted {
             (PortState::Unknown, Reason::Interrupted)
         } else {
@@ -50,6 +54,7 @@ impl Machine<'_> {
                 continue;
             }
             living.insert(host.address);
+            macs.extend(self.neighbours.mac_of(number).map(|mac| (host.address, mac.to_string())));
             let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
@@ -65,7 +70,7 @@ impl Machine<'_> {
         let floods = self.floods(&improbable);
         fold_floods(&floods, &mut observations, &mut groups);
         sort_groups(&mut groups);
-        SweepResult { observations, groups, living, macs: BTreeMap::new(), improbable, stats, gaps, interrupted }
+        SweepResult { observations, groups, living, macs, improbable, stats, gaps, interrupted }
     }
 
     fn stats(&self, now: Instant) -> Sweep {
@@ -125,7 +130,7 @@ impl Machine<'_> {
     }
 
     /// The ports of a host that this sweep asks: all of them, or a shard's.
-    fn own_ports(&self, host: u64) -> Cow<'_, PortRanges> {
+    pub(super) fn own_ports(&self, host: u64) -> Cow<'_, PortRanges> {
         let is_whole = u128::from(self.space.len()) == u128::from(self.space.addresses()) * u128::from(self.ports);
         if is_whole {
             return Cow::Borrowed(&self.asked_ports);

@@ -54,9 +54,20 @@ impl Machine<'_> {
         self.settings.sources.contains(&tuple.source).then(|| (ask, self.cookies.sequence(tuple)))
     }
 
+    /// Whether a packet proves by itself which probe it answers.
+    pub fn is_proven(&self, reply: &Reply) -> bool {
+        let (tuple, is_of) = match &reply.kind {
+            ReplyKind::Tcp(tcp) => (tuple_of(reply, tcp), Ok(tcp)),
+            ReplyKind::Icmp(error) => (tuple_quoted(error), Err(error.quoted.sequence)),
+        };
+        self.proof(&tuple).is_some_and(|(_, sequence)| match is_of {
+            Ok(tcp) => matches!(meaning(tcp, sequence), Meaning::Open | Meaning::Closed),
+            Err(quoted) => quoted == sequence,
+        })
+    }
+
     fn on_tcp(&mut self, now: Instant, reply: &Reply, tcp: &TcpReply) -> Option<Observation> {
-        let tuple = Tuple { destination: reply.from, port: tcp.port, source: reply.to, source_port: tcp.our_port };
-        let (ask, sequence) = self.proof(&tuple)?;
+        let (ask, sequence) = self.proof(&tuple_of(reply, tcp))?;
         let meaning = meaning(tcp, sequence);
         if meaning == Meaning::Nothing {
             return None;
@@ -215,9 +226,7 @@ impl Machine<'_> {
 
     fn on_icmp(&mut self, now: Instant, reply: &Reply, error: &IcmpError) {
         let quoted = &error.quoted;
-        let tuple =
-            Tuple { destination: quoted.to, port: quoted.port, source: quoted.from, source_port: quoted.our_port };
-        let Some((ask, sequence)) = self.proof(&tuple) else { return };
+        let Some((ask, sequence)) = self.proof(&tuple_quoted(error)) else { return };
         let endpoint = Endpoint::tcp(quoted.to, quoted.port);
         let Some(place) = self.space.place_of(&endpoint).filter(|_| sequence == quoted.sequence) else { return };
         self.totals.replies += 1;
@@ -268,6 +277,17 @@ impl Machine<'_> {
         let position = space.position(self.round, answer.place).filter(|position| *position < self.wave.position)?;
         self.wave.sent.time_of(position)
     }
+}
+
+/// Whom a probe went to and came from, by the segment that answers it.
+const fn tuple_of(reply: &Reply, tcp: &TcpReply) -> Tuple {
+    Tuple { destination: reply.from, port: tcp.port, source: reply.to, source_port: tcp.our_port }
+}
+
+/// The same by an error that quotes it.
+const fn tuple_quoted(error: &IcmpError) -> Tuple {
+    let quoted = &error.quoted;
+    Tuple { destination: quoted.to, port: quoted.port, source: quoted.from, source_port: quoted.our_port }
 }
 
 /// The record of the host that an answer is about.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::hosts::{Control, HostRecord};
 use super::machine::{Machine, Phase, Wave};
+use super::silent::LISTED;
 use super::speed::RoundSpeed;
 use crate::model::report::Recall;
 use crate::model::{Endpoint, Place, ProbeSpace};
@@ -61,7 +62,9 @@ impl Machine<'_> {
             .map(|(last, began)| last.saturating_duration_since(began));
         let round = RoundSpeed { sent: self.totals.round_sent, elapsed: elapsed.unwrap_or_default() };
         self.speed.round_over(&round, now);
-        if self.round > 0 && self.totals.round_sent == 0 {
+        self.totals.not_asked.end_round();
+        let is_open_again = self.totals.not_asked.take_open_again() && self.space.addresses() <= LISTED;
+        if self.round > 0 && self.totals.round_sent == 0 && !is_open_again {
             // Everything has answered: on all living hosts, or on those that were still asked.
             let nobody_fell = self.hosts.values().all(|host| !host.fallen);
             self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow && nobody_fell;
@@ -77,6 +80,7 @@ impl Machine<'_> {
         let next = self.round + 1;
         let hosts = match self.wanted() {
             _ if next >= self.max_rounds() => Vec::new(),
+            _ if is_open_again => self.hosts_to_ask(true),
             Wanted::Nothing => Vec::new(),
             Wanted::Suspects => self.suspects(),
             Wanted::Everybody { silent } => self.hosts_to_ask(silent),
@@ -111,7 +115,7 @@ impl Machine<'_> {
         if everybody {
             return Wanted::Everybody { silent };
         }
-        if self.recall.as_ref().is_none_or(suffices) {
+        if self.recall.as_ref().is_none_or(suffices) && !self.undecided {
             return Wanted::Nothing;
         }
         self.narrow = true;
@@ -121,6 +125,7 @@ impl Machine<'_> {
     /// Numbers of living hosts, and of silent ones where they are to be asked, too.
     fn hosts_to_ask(&mut self, silent: bool) -> Vec<u64> {
         if silent {
+            self.totals.not_asked.ask_again();
             self.silent_asked.push(self.round + 1);
             let is_left_out =
                 |host: &u64| self.neighbours.is_absent(*host) || self.hosts.get(host).is_some_and(|host| host.fallen);

@@ -10,7 +10,7 @@ const RECHECK: u64 = 1 << 20;
 /// And while there is a loss, while they are no more than these: some ten seconds' worth.
 const RECHECK_LOST: u64 = 1 << 24;
 /// Numbers of hosts that are kept in a list.
-const LISTED: u64 = 1 << 20;
+pub(super) const LISTED: u64 = 1 << 20;
 /// A host is never taken for more than so many missed ones: where nothing is answered twice, that is no loss.
 const MOST_EACH: f64 = 9.0;
 

@@ -141,6 +141,11 @@ impl Speed {
         self.trial.is_some()
     }
 
+    /// Whether it is slower than the operator lets it be: canaries are to tell soon whether that is needed.
+    pub fn is_slow(&self) -> bool {
+        self.rate < self.limit
+    }
+
     /// Judges a window that is over.
     fn turn(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.window.started);
@@ -199,7 +204,11 @@ impl Speed {
                     return;
                 }
                 Relief::Perhaps => rate_before = trial.rate_before,
-                Relief::Plain => self.too_much = trial.rate_before.min(trial.achieved_before),
+                Relief::Plain => {
+                    self.too_much = trial.rate_before.min(trial.achieved_before);
+                    // This sample may be partly of an outage that is over: the next one tells whether too much is lost yet.
+                    return;
+                }
             }
             if !self.is_suspicious(sample) {
                 return;

@@ -128,7 +128,7 @@ impl Machine<'_> {
         if self.wave.position < self.wave.len {
             self.wave.sent.note(self.wave.position, now);
         }
-        if self.speed.is_trying() {
+        if self.speed.is_slow() {
             self.canaries.hasten(self.wave.position, now);
         }
         for _ in 0..EXAMINE {
@@ -189,14 +189,14 @@ impl Machine<'_> {
     fn way(&mut self, place: Place, endpoint: Endpoint) -> Option<(u16, NextHop)> {
         let Some(way) = self.settings.ways.to(endpoint.address) else {
             if self.round == 0 {
-                self.totals.unroutable.note(endpoint, false);
+                self.totals.not_asked.no_way(endpoint);
             }
             return None;
         };
         match way.hop {
             Hop::Closed => {
                 if self.round == 0 {
-                    self.totals.no_device.note(endpoint, false);
+                    self.totals.not_asked.closed(endpoint);
                 }
                 None
             }
