@@ -143,7 +143,7 @@ fn report() -> Report {
         seen_from: vec!["eth0".to_owned()],
         via: None,
         views: Vec::new(),
-        service: Some(Service {
+        service: Some(Box::new(Service {
             name: "etcd".to_owned(),
             product: None,
             version: Some("3.4.23".to_owned()),
@@ -153,8 +153,8 @@ fn report() -> Report {
             summary: "reads and writes without credentials".to_owned(),
             details: BTreeMap::new(),
             evidence: Vec::new(),
-        }),
-        listener: Some(listener()),
+        })),
+        listener: Some(Box::new(listener())),
         verdict: Some(Verdict::Exposed),
         also: vec!["open, and etcd takes it".to_owned()],
         intent: None,

@@ -106,7 +106,7 @@ fn unasked_ports(joined: &Joined<'_>, name: &str, placed: &[Placed]) -> Option<G
         hosts.flat_map(|host| &host.endpoints).filter(|entry| {
             entry.reason == Reason::NotSwept
                 && joined.addresses.contains(&entry.address)
-                && !entry.listener.as_ref().is_some_and(super::takes::is_loopback_only)
+                && !entry.listener.as_deref().is_some_and(super::takes::is_loopback_only)
         })
     };
     let of = |transport: Transport| {

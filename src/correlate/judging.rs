@@ -147,7 +147,7 @@ pub fn judge_host(
             },
         );
         entry.verdict = Some(judgement.verdict);
-        entry.listener = judgement.listener;
+        entry.listener = judgement.listener.map(Box::new);
         entry.also = judgement.reasons;
     }
     judged

@@ -142,7 +142,7 @@ pub fn judge(
     entry.verdict = Some(judgement.verdict);
     entry.also = judgement.reasons;
     let stakes = joined.map(|joined| stakes::of(&joined.machine, judgement.listener.as_ref()));
-    entry.listener = judgement.listener;
+    entry.listener = judgement.listener.map(Box::new);
     let facts = Facts {
         confidence: judgement.confidence,
         published: judgement.published,

@@ -14,7 +14,7 @@ pub fn service<'a>(entry: &EndpointEntry, facts: &'a BTreeMap<String, ServiceFac
         let ports = if entry.transport == Transport::Tcp { &facts.tcp_ports } else { &facts.udp_ports };
         ports.contains(&entry.port)
     });
-    match entry.listener.as_ref().and_then(owner) {
+    match entry.listener.as_deref().and_then(owner) {
         Some(process) => usual.find(|facts| facts.processes.iter().any(|name| is_named(process, name))),
         None => usual.next().filter(|_| usual.next().is_none()),
     }

@@ -288,9 +288,9 @@ pub struct EndpointEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<EndpointView>,
     #[serde(default)]
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
     #[serde(default)]
-    pub listener: Option<Listener>,
+    pub listener: Option<Box<Listener>>,
     /// `null` in a plain scan, which does not judge.
     #[serde(default)]
     pub verdict: Option<Verdict>,
@@ -316,7 +316,7 @@ pub struct EndpointView {
     pub evidence: Evidence,
     /// What answered, where it differs from the entry's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// The reasons of the verdict, where they differ from the entry's.

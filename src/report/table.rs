@@ -99,7 +99,7 @@ fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
     let plain =
         entry.state == PortState::Open && matches!(entry.reason, Reason::Accepted | Reason::SynAck | Reason::UdpReply);
     let state = if plain { entry.state.to_string() } else { format!("{} ({})", entry.state, entry.reason) };
-    let service = entry.service.as_ref();
+    let service = entry.service.as_deref();
     let mut row = vec![
         (port, PLAIN),
         (state, PLAIN),
@@ -112,7 +112,7 @@ fn row(entry: &EndpointEntry, host: &Host, judged: bool) -> Vec<Cell> {
                 .verdict
                 .map_or_else(|| (String::new(), PLAIN), |verdict| (verdict.to_string(), verdict_style(verdict))),
         );
-        row.push((entry.listener.as_ref().map(owner_text).unwrap_or_default(), PLAIN));
+        row.push((entry.listener.as_deref().map(owner_text).unwrap_or_default(), PLAIN));
     }
     row
 }

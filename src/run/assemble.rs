@@ -37,10 +37,14 @@ pub fn hosts(outside: Outside, seen_from: impl Fn(IpAddr) -> String) -> Vec<Host
     for observation in observations {
         let Observation { endpoint, state, reason, evidence } = observation;
         let host = hosts.entry(endpoint.address).or_insert_with(|| Host::at(endpoint.address));
+        // Most hosts have few, and there may be very many hosts.
+        if host.endpoints.len() == host.endpoints.capacity() {
+            host.endpoints.reserve_exact(host.endpoints.len() / 2 + 1);
+        }
         host.endpoints.push(EndpointEntry {
             evidence,
             seen_from: vec![seen_from(endpoint.address)],
-            service: services.remove(&endpoint),
+            service: services.remove(&endpoint).map(Box::new),
             ..EndpointEntry::at(endpoint, state, reason)
         });
     }

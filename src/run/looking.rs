@@ -24,6 +24,7 @@ use crate::probe::{Catalogue, Fragile, Prober, ProberError, ProberSettings};
 use crate::sweep::connect::{ConnectSettings, DEFAULT_PARALLEL};
 use crate::sweep::raw::RawSettings;
 use crate::sweep::raw::process::Transmit;
+use crate::sweep::tally::DEFAULT_MOST_HOSTS;
 use crate::targets::TargetSet;
 
 /// Rounds of a sweep at most.
@@ -219,6 +220,7 @@ fn connect_settings(pace: Pace, own: &[OwnAddress]) -> ConnectSettings {
         max_rounds: MAX_ROUNDS,
         own: own.to_vec(),
         device: None,
+        most_hosts: DEFAULT_MOST_HOSTS,
     }
 }
 

@@ -1,11 +1,12 @@
 //! The only wiring: stages, channels, cancellation, progress.
 //!
-//! [`command`] picks what to do; [`audit`] holds the main job and its halves, [`planning`] says what it would send; [`vantages`] opens the places to look from
-//! ([`place`]) and [`looking`] looks from each: [`outside`] sweeps ([`tcp`], [`sweeping`]) and probes. [`inside`] takes the hosts' own word,
-//! [`assemble`] folds what was seen into the hosts of a report, [`sink`] writes results. [`probes`] shows the definitions,
-//! [`probe_test`] tries one.
+//! [`command`] picks what to do; [`audit`] holds the main job and its halves, [`planning`] says what it would send;
+//! [`vantages`] opens the places to look from ([`place`]) and [`looking`] looks from each: [`outside`] sweeps ([`tcp`],
+//! [`sweeping`]) and probes, so much [`at_once`]. [`inside`] takes the hosts' own word, [`assemble`] folds what was seen
+//! into the hosts of a report, [`sink`] writes results. [`probes`] shows the definitions, [`probe_test`] tries one.
 
 pub mod assemble;
+pub mod at_once;
 pub mod audit;
 pub mod command;
 pub mod error;

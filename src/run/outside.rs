@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 use super::assemble::{self, Outside};
+use super::at_once::AtOnce;
 use super::interrupt::Interrupt;
 use super::link_local;
 use super::progress::ProgressBar;
@@ -200,12 +200,24 @@ async fn ask_found<F: Fn(IpAddr) -> String>(
     prober: Option<Prober>,
     reporter: Reporter<'_, F>,
 ) -> (HashMap<Endpoint, Service>, BTreeMap<IpAddr, usize>) {
-    let room = Arc::new(Semaphore::new(PROBES_AT_ONCE));
+    // There may be millions of these, and each one that is being asked holds connections and buffers.
+    let mut asking = AtOnce::new(PROBES_AT_ONCE, |(prober, observation): (Prober, Observation)| async move {
+        let service = match observation.endpoint.transport {
+            Transport::Tcp => Some(prober.tcp(observation.endpoint).await),
+            Transport::Udp => prober.udp(observation.endpoint).await,
+        };
+        (observation, service)
+    });
     let mut services = HashMap::new();
     let mut per_host: HashMap<IpAddr, usize> = HashMap::new();
     let mut skipped: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    let mut asking: JoinSet<(Observation, Option<Service>)> = JoinSet::new();
     let mut sweeping = true;
+    let told = |observation: &Observation, service: Option<&Service>| {
+        reporter.progress.asked();
+        let mut found = entry(observation, service, (reporter.vantage_of)(observation.endpoint.address));
+        found.via = reporter.via.map(|via| via.to_string());
+        reporter.sink.endpoint(&found);
+    };
     while sweeping || !asking.is_empty() {
         tokio::select! {
             event = found.recv(), if sweeping => match event {
@@ -215,34 +227,19 @@ async fn ask_found<F: Fn(IpAddr) -> String>(
                     let address = observation.endpoint.address;
                     let asked = per_host.entry(address).or_default();
                     *asked += 1;
-                    let prober = match &prober {
-                        Some(prober) if *asked <= PROBES_PER_HOST => Some(prober.clone()),
+                    match &prober {
+                        Some(prober) if *asked <= PROBES_PER_HOST => asking.push((prober.clone(), observation)),
                         Some(_) => {
                             *skipped.entry(address).or_default() += 1;
-                            None
+                            told(&observation, None);
                         }
-                        None => None,
-                    };
-                    let room = Arc::clone(&room);
-                    asking.spawn(async move {
-                        let Some(prober) = prober else { return (observation, None) };
-                        // The semaphore is never closed.
-                        let _permit = room.acquire_owned().await;
-                        let service = match observation.endpoint.transport {
-                            Transport::Tcp => Some(prober.tcp(observation.endpoint).await),
-                            Transport::Udp => prober.udp(observation.endpoint).await,
-                        };
-                        (observation, service)
-                    });
+                        None => told(&observation, None),
+                    }
                 }
             },
-            Some(done) = asking.join_next(), if !asking.is_empty() => {
+            Some(done) = asking.next(), if !asking.is_empty() => {
                 let Ok((observation, service)) = done else { continue };
-                reporter.progress.asked();
-                let mut found =
-                    entry(&observation, service.as_ref(), (reporter.vantage_of)(observation.endpoint.address));
-                found.via = reporter.via.map(|via| via.to_string());
-                reporter.sink.endpoint(&found);
+                told(&observation, service.as_ref());
                 if let Some(service) = service {
                     services.insert(observation.endpoint, service);
                 }
@@ -256,7 +253,7 @@ fn entry(observation: &Observation, service: Option<&Service>, vantage: String) 
     EndpointEntry {
         evidence: observation.evidence.clone(),
         seen_from: vec![vantage],
-        service: service.cloned(),
+        service: service.cloned().map(Box::new),
         ..EndpointEntry::at(observation.endpoint, observation.state, observation.reason)
     }
 }

@@ -105,6 +105,7 @@ async fn sweep(endpoint: Endpoint, payloads: Arc<Catalogue>) -> Result<SweepResu
                     max_rounds: MAX_ROUNDS,
                     own,
                     device: None,
+                    most_hosts: 1,
                 };
                 connect::sweep(&space, &settings, raise_descriptors(), &events, &cancel)
             }

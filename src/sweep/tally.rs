@@ -1,11 +1,10 @@
 //! What answered, folded: ports per host, state and reason; no list of endpoints. Pure.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::rtt::Rtt;
-use crate::model::report::PortGroup;
+use crate::model::report::{Gap, PortGroup};
 use crate::model::{Observation, PortRanges, PortState, Reason, Transport};
 
 /// A set of ports that is small while few are in it: 2 bytes a port, then 8 KiB.
@@ -98,6 +97,8 @@ pub struct HostTally {
     pub folded: Folded,
     /// It does not answer any more: its silence says nothing.
     pub fallen: bool,
+    /// There was no room for what it may have answered before.
+    pub late: bool,
 }
 
 /// What ports must share to be folded into one group.
@@ -167,9 +168,23 @@ impl Folded {
 pub struct Tally {
     hosts: HashMap<IpAddr, HostTally>,
     pub open: Vec<Observation>,
+    /// Hosts that are remembered while nothing on them is open; `None`: any number.
+    room: Option<usize>,
+    /// Answers of hosts that there was no room for.
+    unlisted: u64,
 }
 
 impl Tally {
+    /// For so many hosts with nothing open. What is open is remembered of any number.
+    pub fn with_room(hosts: usize) -> Self {
+        Self { room: Some(hosts), ..Self::default() }
+    }
+
+    /// Whether a host is remembered, or may be one more.
+    pub fn has_room(&self, address: IpAddr) -> bool {
+        self.room.is_none_or(|room| self.hosts.len() < room) || self.hosts.contains_key(&address)
+    }
+
     pub fn host(&self, address: IpAddr) -> Option<&HostTally> {
         self.hosts.get(&address)
     }
@@ -186,17 +201,20 @@ impl Tally {
         self.hosts.is_empty()
     }
 
-    /// The entry of a host that answered.
-    pub fn living(&mut self, address: IpAddr) -> &mut HostTally {
-        match self.hosts.entry(address) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(HostTally::default()),
-        }
+    /// The entry of a host that answered, where there is room for it.
+    pub fn living(&mut self, address: IpAddr) -> Option<&mut HostTally> {
+        self.has_room(address).then(|| self.hosts.entry(address).or_default())
     }
 
     /// Records an answer; whether it is the first of this endpoint.
     pub fn record(&mut self, observation: Observation) -> bool {
-        let host = self.living(observation.endpoint.address);
+        let has_room = self.has_room(observation.endpoint.address);
+        if !has_room && observation.state != PortState::Open {
+            self.unlisted += 1;
+            return false;
+        }
+        let host = self.hosts.entry(observation.endpoint.address).or_default();
+        host.late |= !has_room;
         if !host.answered.insert(observation.endpoint.port) {
             return false;
         }
@@ -229,6 +247,17 @@ impl Tally {
     pub fn merge(&mut self, other: Self) {
         self.hosts.extend(other.hosts);
         self.open.extend(other.open);
+        self.unlisted += other.unlisted;
+    }
+
+    /// Whether there was room for every host that answered.
+    pub const fn is_whole(&self) -> bool {
+        self.unlisted == 0
+    }
+
+    /// What was answered and is not told, with room for `most` hosts.
+    pub fn gap(&self, most: usize) -> Option<Gap> {
+        gap_of_unlisted(self.unlisted, most)
     }
 
     /// The folded groups of all hosts: what answered, and `unanswered(address)`'s ports (those that were asked) with the
@@ -244,7 +273,11 @@ impl Tally {
             groups.extend(host.folded.groups(address, transport));
             let silent = asked(address).difference(&PortRanges::from_ports(host.answered.iter()));
             if !silent.is_empty() {
-                let (state, reason) = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
+                let (state, reason) = match host {
+                    HostTally { fallen: true, .. } => (PortState::Unknown, Reason::FellSilent),
+                    HostTally { late: true, .. } => (PortState::Unknown, Reason::LocalLimit),
+                    _ => silence,
+                };
                 groups.push(PortGroup {
                     address,
                     transport,
@@ -259,6 +292,22 @@ impl Tally {
         sort_groups(&mut groups);
         groups
     }
+}
+
+/// Hosts with nothing open that are remembered unless told otherwise: half a kilobyte each.
+pub const DEFAULT_MOST_HOSTS: usize = 1 << 19;
+
+/// Answers that were not listed since there is room for `most` hosts only.
+pub fn gap_of_unlisted(unlisted: u64, most: usize) -> Option<Gap> {
+    (unlisted > 0).then(|| Gap {
+        what: format!(
+            "{unlisted} answers, none of them open, are counted but not listed: of hosts that are told as silent, and that \
+             were asked once"
+        ),
+        cause: format!("more than {most} hosts answered, and there is room for these"),
+        settled_by: "fewer addresses at a time, or --shard".to_owned(),
+        incomplete: true,
+    })
 }
 
 /// In the order that results have.
@@ -289,6 +338,38 @@ mod tests {
         let folded: Vec<_> = groups.iter().map(|group| (group.state, group.ports.as_str())).collect();
         assert_eq!(folded, [(PortState::Closed, "1-3,5"), (PortState::Filtered, "4,6")]);
         assert_eq!(tally.open.len(), 1);
+    }
+
+    #[test]
+    fn hosts_without_open_ports_are_bounded_and_others_are_not() {
+        let mut tally = Tally::with_room(4);
+        for host in 0..100 {
+            let of = |port, state, reason| {
+                let endpoint = Endpoint::tcp([198, 18, 0, host].into(), port);
+                Observation { endpoint, ..answer(port, state, reason) }
+            };
+            tally.record(of(80, PortState::Closed, Reason::Refused));
+            assert_eq!(tally.living([198, 18, 0, host].into()).is_some(), host < 4);
+            if host % 10 == 9 {
+                assert!(tally.record(of(22, PortState::Open, Reason::Accepted)));
+                assert!(tally.record(of(23, PortState::Closed, Reason::Refused)), "it is remembered now");
+            }
+        }
+        assert_eq!((tally.len(), tally.open.len()), (4 + 10, 10));
+        assert!(tally.gap(4).is_some_and(|gap| gap.what.starts_with("96 answers") && gap.incomplete));
+        let silence = (PortState::Filtered, Reason::NoAnswer);
+        let groups = tally.groups(Transport::Tcp, silence, |_| "22-23,80".parse().unwrap());
+        let of = |host| {
+            let groups = groups.iter().filter(move |group| group.address == IpAddr::from([198, 18, 0, host]));
+            groups.map(|group| (group.reason, group.ports.as_str())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(3), [(Reason::Refused, "80"), (Reason::NoAnswer, "22-23")]);
+        assert_eq!(
+            of(99),
+            [(Reason::Refused, "23"), (Reason::LocalLimit, "80")],
+            "it has refused 80, which is not known"
+        );
+        assert_eq!(of(98), []);
     }
 
     proptest::proptest! {

@@ -234,7 +234,7 @@ fn entry(address: IpAddr, text: &str, vantage: &str) -> EndpointEntry {
             ..Evidence::default()
         },
         seen_from: vec![vantage.to_owned()],
-        service,
+        service: service.map(Box::new),
         ..EndpointEntry::at(endpoint, from_name(words.at(1)), from_name(words.at(2)))
     }
 }

@@ -1,9 +1,15 @@
 //! The connect sweep: every way in which a port can answer, or not.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use postern::model::{PortRanges, PortState, Transport};
+use postern::sweep::connect::{self, ConnectSettings};
+use postern::targets::{Space, TargetSet};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::lab::{
     FOUR, Lab, OnAccept, REFUSALS, REFUSED, SIX, assert_states, line_of, offender_of, open_endpoints, run,
@@ -63,6 +69,51 @@ fn nothing_is_missing_at_one_percent_loss() {
     assert_eq!(open_endpoints(&report), 64 * ports.len());
     let rounds = report["run"]["sweep"]["rounds"].as_u64().unwrap();
     assert!(rounds >= 2, "{rounds} rounds");
+    drop(listener);
+}
+
+/// A box that refuses in the name of a whole network, with one open port behind it: that one is found, and of those that
+/// refuse as many are listed as there is room for.
+#[test]
+fn a_network_that_refuses_takes_bounded_memory() {
+    let Some(lab) = Lab::new("refusing network") else { return };
+    lab.any_ip();
+    let listener = lab.listen(&[22], OnAccept::Keep);
+    lab.nft(
+        "table ip t {
+            chain i { type filter hook input priority 0;
+                ip daddr != 198.19.1.200 tcp dport 22 reject with tcp reset; }
+        }",
+    );
+    let settings = ConnectSettings {
+        parallel: 64,
+        rate: None,
+        host_rate: None,
+        max_rounds: 3,
+        own: Vec::new(),
+        device: None,
+        most_hosts: 40,
+    };
+    let result = lab.inside_scanner(|| {
+        let range = ("198.19.1.0".parse().unwrap(), "198.19.1.255".parse().unwrap());
+        let ports: PortRanges = "22,81".parse().unwrap();
+        let space = Space::new(TargetSet::from_ranges([range]), &ports, Transport::Tcp, 3);
+        let (events, _) = mpsc::channel(1);
+        connect::sweep(&space, &settings, 256, &events, &Arc::new(AtomicBool::new(false)))
+    });
+    let open: Vec<String> = result.open().map(|open| open.endpoint.to_string()).collect();
+    assert_eq!(open, ["198.19.1.200:22/tcp"]);
+    // Each of up to four threads has its share of the forty.
+    assert!((40..=44).contains(&result.living.len()), "{} hosts", result.living.len());
+    let closed = result.groups.iter().filter(|group| group.state == PortState::Closed);
+    let listed: usize = closed.map(|group| group.ports.parse::<PortRanges>().unwrap().len()).sum();
+    let gap = result.gaps.iter().find(|gap| gap.what.contains("not listed")).unwrap_or_else(|| panic!("{result:?}"));
+    assert!(gap.incomplete && gap.settled_by.contains("--shard"), "{gap:?}");
+    let unlisted: usize = gap.what.split(' ').next().unwrap().parse().unwrap();
+    // The host behind it may have refused before it was known, and is asked again then.
+    assert!((511..=512).contains(&(listed + unlisted)), "{listed} listed, {gap:?}");
+    assert!((512..=513).contains(&result.stats.probes_sent), "nothing was lost: {:?}", result.stats);
+    assert!(result.stats.recall.is_some_and(|recall| recall.expected_missing < 0.1), "{:?}", result.stats);
     drop(listener);
 }
 

@@ -1,12 +1,13 @@
 //! The connect sweep: TCP without privileges.
 //!
 //! A few threads, each with an epoll set and a pool of sockets of its own (`slots`, [`socket`]), share the hosts among them
-//! by address ([`worker`]); `feed` says what is next, [`refused`] what this machine did not send, and [`check`] whether
-//! hosts that answered still do. Threads instead of tokio tasks: a probe is four system calls, and a task, a timer and a
-//! registration for each would cost as much again. Hosts on the link are held back until the neighbour table knows them
-//! ([`link`](super::link)), so that absent ones cannot overflow it.
+//! by address ([`worker`]); `feed` says what is next, `ending` what each end means, [`refused`] what this machine did not
+//! send, and [`check`] whether hosts that answered still do. Threads instead of tokio tasks: a probe is four system calls,
+//! and a task, a timer and a registration for each would cost as much again. Hosts on the link are held back until the
+//! neighbour table knows them ([`link`](super::link)), so that absent ones cannot overflow it.
 
 mod check;
+mod ending;
 mod feed;
 pub mod refused;
 mod slots;
@@ -44,6 +45,9 @@ pub struct ConnectSettings {
     pub own: Vec<OwnAddress>,
     /// Everything leaves by this interface; `None`: by the routes.
     pub device: Option<String>,
+    /// Hosts that are remembered while nothing on them is open: a box that refuses in the name of a whole network is no
+    /// reason to run out of memory. What is open is told of any number.
+    pub most_hosts: usize,
 }
 
 /// What is under way at once unless told otherwise: more gains nothing, and fits the ephemeral ports.
@@ -92,6 +96,7 @@ pub fn sweep(
                 own: settings.own.clone(),
                 own_set: own.clone(),
                 device: settings.device.clone(),
+                most_hosts: settings.most_hosts.div_ceil(workers),
             })
         })
         .collect();
@@ -113,7 +118,10 @@ pub fn sweep(
         let round = Round {
             number,
             rate: rate_of(settings, if number == 0 { addresses } else { living.max(1) }) / workers as f64,
-            recheck_silent: number == 1 && silent_endpoints <= RECHECK_SILENT,
+            // Where hosts that answered are not remembered, those that did not are not known.
+            recheck_silent: number == 1
+                && silent_endpoints <= RECHECK_SILENT
+                && crew.iter().all(|worker| worker.tally.is_whole()),
             scouted,
         };
         run_round(&mut crew, space, round, events, cancel);
@@ -177,6 +185,7 @@ pub fn sweep(
         });
     }
     gaps.extend(refused.gaps());
+    gaps.extend(tally.gap(settings.most_hosts));
     if !interrupted {
         let rate = rate_of(settings, tally.len().max(1) as u64);
         let fallen = check::fallen_silent(tally.answering(), rate, settings.device.as_deref(), cancel);

@@ -15,10 +15,9 @@ use super::feed::Feed;
 use super::refused::Refused;
 use super::slots::{NoSlot, SlotState, Slots};
 use super::socket::Attempt;
-use crate::model::{Endpoint, Evidence, Observation, PortState, ProbeSpace, Reason};
+use crate::model::{Endpoint, ProbeSpace};
 use crate::net::OwnAddress;
 use crate::net::addresses::neighbours;
-use crate::sweep::answer::{LocalRefusal, Outcome, judge};
 use crate::sweep::link::{Gate, Link};
 use crate::sweep::pace::Pace;
 use crate::sweep::rtt::UNKNOWN_TIMEOUT;
@@ -38,6 +37,8 @@ pub struct WorkerSettings {
     pub own_set: HashSet<IpAddr>,
     /// Everything leaves by this interface.
     pub device: Option<String>,
+    /// Hosts with nothing open that are remembered.
+    pub most_hosts: usize,
 }
 
 /// One pass over the space.
@@ -54,7 +55,7 @@ pub struct Round {
 }
 
 impl Round {
-    fn is_scouted(&self, port: u16) -> bool {
+    pub(super) fn is_scouted(&self, port: u16) -> bool {
         self.scouted.contains(&port)
     }
 }
@@ -62,19 +63,19 @@ impl Round {
 /// A worker between and during rounds.
 #[derive(Debug)]
 pub struct Worker {
-    settings: WorkerSettings,
+    pub(super) settings: WorkerSettings,
     pub tally: Tally,
     pub sent: u64,
     pub replies: u64,
     pub refused: Refused,
     /// Answering endpoints (SYN-ACK or reset) by how often they had been asked: once, twice...
-    found_by_ask: Vec<u64>,
-    round: Round,
-    feed: Feed,
-    link: Link,
-    slots: Slots,
-    deadlines: BinaryHeap<Reverse<(Instant, u32, u32)>>,
-    in_flight: usize,
+    pub(super) found_by_ask: Vec<u64>,
+    pub(super) round: Round,
+    pub(super) feed: Feed,
+    pub(super) link: Link,
+    pub(super) slots: Slots,
+    pub(super) deadlines: BinaryHeap<Reverse<(Instant, u32, u32)>>,
+    pub(super) in_flight: usize,
     /// How many may be in flight: shrinks when this machine runs out of something.
     allowed: usize,
 }
@@ -83,8 +84,6 @@ pub struct Worker {
 const BATCH: usize = 128;
 /// Positions examined between two looks at the events: most are skipped in later rounds.
 const EXAMINE: usize = 8192;
-/// A peer that resets what it accepted does so within a round trip; this is for slow ones.
-const WATCH: Duration = Duration::from_millis(30);
 const NEIGHBOUR_LOOK: Duration = Duration::from_millis(100);
 const RECONSIDER: Duration = Duration::from_millis(40);
 /// Without any progress for this long, an endpoint that this machine cannot ask is given up.
@@ -96,8 +95,8 @@ impl Worker {
         let link = Link::new(settings.unresolved);
         let slots = Slots::new(settings.parallel, settings.device.clone());
         Self {
+            tally: Tally::with_room(settings.most_hosts),
             settings,
-            tally: Tally::default(),
             sent: 0,
             replies: 0,
             refused: Refused::default(),
@@ -273,152 +272,6 @@ impl Worker {
         Started::Yes
     }
 
-    fn on_event(&mut self, number: u32, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        let Some(slot) = self.slots.get(number) else { return };
-        match &slot.state {
-            SlotState::Idle => {}
-            SlotState::Connecting { endpoint, .. } => match slot.socket.check(endpoint.socket_addr()) {
-                Attempt::Pending | Attempt::Exhausted(_) => {}
-                Attempt::Ended(outcome) => self.finish(number, outcome, now),
-            },
-            SlotState::Watched { .. } => {
-                if slot.socket.closed_at_once() {
-                    self.settle_watched(number, Reason::AcceptedThenReset, events);
-                } else if slot.socket.has_data() {
-                    self.settle_watched(number, Reason::Accepted, events);
-                }
-            }
-        }
-    }
-
-    /// A connection attempt ended: keep what it says, and free or watch the slot.
-    fn finish(&mut self, number: u32, outcome: Outcome, now: Instant) {
-        let SlotState::Connecting { endpoint, sent } = self.slots[number].state else { return };
-        let own = &self.settings.own_set;
-        let (state, reason) = judge(endpoint.address, outcome, |address| own.contains(&address));
-        let rtt = now.saturating_duration_since(sent);
-        let mut evidence = Evidence { asked: u8::try_from(self.round.number + 1).ok(), ..Evidence::default() };
-        match outcome {
-            Outcome::Accepted | Outcome::AcceptedThenReset | Outcome::Reset => {
-                self.replies += 1;
-                if self.tally.host(endpoint.address).is_none_or(|host| !host.answered.contains(endpoint.port)) {
-                    let asked_before = self.round.number as usize + usize::from(self.round.is_scouted(endpoint.port));
-                    if self.found_by_ask.len() <= asked_before {
-                        self.found_by_ask.resize(asked_before + 1, 0);
-                    }
-                    self.found_by_ask[asked_before] += 1;
-                }
-                self.tally.living(endpoint.address).rtt.sample(rtt);
-                evidence.rtt_us = u32::try_from(rtt.as_micros()).ok();
-            }
-            Outcome::Icmp { icmp, offender } => {
-                self.replies += 1;
-                evidence.offender = Some(offender);
-                evidence.icmp = Some(icmp);
-            }
-            Outcome::Local(LocalRefusal::Forbidden) => {
-                self.refused.note(endpoint, |refused| &mut refused.forbidden);
-            }
-            Outcome::Local(LocalRefusal::NoRoute) => self.refused.note(endpoint, |refused| &mut refused.no_route),
-            Outcome::Local(LocalRefusal::NoNeighbour) | Outcome::Timeout => {}
-        }
-        if state == PortState::Unreachable {
-            self.link.absent(endpoint.address);
-        } else if !matches!(outcome, Outcome::Local(_) | Outcome::Timeout) && self.is_on_link(endpoint.address) {
-            for port in self.link.present(endpoint.address) {
-                self.feed.again.push_back(Endpoint::tcp(endpoint.address, port));
-            }
-        }
-        let observation = Observation { endpoint, state, reason, evidence };
-        match (state, outcome) {
-            (PortState::Open, _) => {
-                let slot = &mut self.slots[number];
-                slot.generation = slot.generation.wrapping_add(1);
-                slot.state = SlotState::Watched { observation: Box::new(observation) };
-                let watch = WATCH.max(rtt * 2).min(Duration::from_millis(500));
-                self.deadlines.push(Reverse((now + watch, number, slot.generation)));
-            }
-            (PortState::Unreachable, _) | (_, Outcome::Timeout | Outcome::Local(_)) => self.free(number),
-            _ => {
-                self.tally.record(observation);
-                self.free(number);
-            }
-        }
-    }
-
-    fn settle_watched(&mut self, number: u32, reason: Reason, events: &mpsc::Sender<SweepEvent>) {
-        let state = std::mem::replace(&mut self.slots[number].state, SlotState::Idle);
-        if let SlotState::Watched { observation } = state {
-            let observation = Observation { reason, ..*observation };
-            if self.tally.record(observation.clone()) {
-                // Waits when the probes cannot keep up; a receiver that is gone wants nothing more.
-                let _ = events.blocking_send(SweepEvent::Found(observation));
-            }
-        }
-        self.free(number);
-    }
-
-    /// Deals with slots whose time is up.
-    fn expire(&mut self, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        while let Some(Reverse((deadline, number, generation))) = self.deadlines.peek().copied() {
-            if deadline > now {
-                break;
-            }
-            self.deadlines.pop();
-            if self.slots[number].generation == generation {
-                self.time_out(number, now, events);
-            }
-        }
-    }
-
-    /// Gives up early on hosts whose round-trip time has become known since their probes were sent.
-    fn reconsider(&mut self, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        // Slot numbers are u32 by construction.
-        for number in 0..self.slots.len() as u32 {
-            if let SlotState::Connecting { endpoint, sent } = self.slots[number].state
-                && let Some(host) = self.tally.host(endpoint.address)
-                && now.saturating_duration_since(sent) >= host.rtt.timeout()
-            {
-                self.time_out(number, now, events);
-            }
-        }
-    }
-
-    fn time_out(&mut self, number: u32, now: Instant, events: &mpsc::Sender<SweepEvent>) {
-        match self.slots[number].state {
-            SlotState::Idle => {}
-            SlotState::Connecting { .. } => {
-                // Events are dealt with before deadlines: what answered in time is no longer connecting.
-                self.finish(number, Outcome::Timeout, now);
-            }
-            SlotState::Watched { ref observation } => {
-                let reason = observation.reason;
-                self.settle_watched(number, reason, events);
-            }
-        }
-    }
-
-    /// Ends what the slot does and makes it idle.
-    fn free(&mut self, number: u32) {
-        self.in_flight -= 1;
-        self.slots.release(number);
-    }
-
-    /// Ends all that is under way.
-    fn abandon(&mut self) {
-        for number in 0..self.slots.len() as u32 {
-            let state = std::mem::replace(&mut self.slots[number].state, SlotState::Idle);
-            match state {
-                SlotState::Idle => continue,
-                SlotState::Connecting { .. } => {}
-                SlotState::Watched { observation } => {
-                    self.tally.record(*observation);
-                }
-            }
-            self.free(number);
-        }
-    }
-
     fn wait(&self, ready: &mut Vec<epoll::Event>, idle: Duration) {
         let can_send = self.in_flight < self.allowed && !self.link.is_full();
         let longest = if can_send { idle } else { Duration::from_millis(10) };
@@ -434,7 +287,7 @@ impl Worker {
         (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize % self.settings.workers
     }
 
-    fn is_on_link(&self, address: IpAddr) -> bool {
+    pub(super) fn is_on_link(&self, address: IpAddr) -> bool {
         !self.settings.own_set.contains(&address)
             && self.settings.own.iter().any(|own| own.interface != "lo" && own.is_on_link(address))
     }

@@ -16,7 +16,8 @@ use crate::model::ProbeSpace;
 use crate::net::confine::{ConfineError, give_up_calls, give_up_capabilities};
 use crate::net::handover::receive_descriptors;
 use crate::sweep::SweepResult;
-use crate::sweep::syn::{DEFAULT_MOST_HOSTS, DEFAULT_RESOLVE_RATE, Machine, SynSettings, Way, Ways};
+use crate::sweep::syn::{DEFAULT_RESOLVE_RATE, Machine, SynSettings, Way, Ways};
+use crate::sweep::tally::DEFAULT_MOST_HOSTS;
 
 /// Why the process could not sweep.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use super::machine::Machine;
 use crate::model::report::Gap;
 use crate::sweep::recall;
+use crate::sweep::tally::gap_of_unlisted;
 
 impl Machine<'_> {
     pub(super) fn gaps(&self, interrupted: bool) -> Vec<Gap> {
@@ -43,18 +44,7 @@ impl Machine<'_> {
                 incomplete: true,
             });
         }
-        if self.totals.unlisted > 0 {
-            gaps.push(Gap {
-                what: format!(
-                    "{} answers, none of them open, are counted but not listed: of hosts that are told as silent, and that \
-                     were asked once",
-                    self.totals.unlisted
-                ),
-                cause: format!("more than {} hosts answered, and there is room for these", self.settings.most_hosts),
-                settled_by: "fewer addresses at a time, or --shard".to_owned(),
-                incomplete: true,
-            });
-        }
+        gaps.extend(gap_of_unlisted(self.totals.unlisted, self.settings.most_hosts));
         gaps.extend(self.gap_of_fallen());
         gaps.extend(self.gaps_of_neighbours());
         gaps.extend(self.totals.not_asked.gaps());

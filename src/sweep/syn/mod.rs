@@ -74,9 +74,6 @@ pub struct SynSettings {
 /// Questions for neighbours per second unless told otherwise.
 pub const DEFAULT_RESOLVE_RATE: u32 = 2000;
 
-/// Hosts with nothing open that are remembered unless told otherwise: half a kilobyte each.
-pub const DEFAULT_MOST_HOSTS: usize = 1 << 19;
-
 /// A probe to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
