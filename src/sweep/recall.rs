@@ -144,6 +144,16 @@ impl Canaries {
         proportion::bounds(self.lost(), self.asked, Z).1
     }
 
+    /// The loss that was seen; none of none.
+    pub fn share_lost(self) -> f64 {
+        f64::from(self.lost()) / f64::from(self.asked.max(1))
+    }
+
+    pub const fn add(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.answered += other.answered;
+    }
+
     const fn lost(self) -> u32 {
         self.asked.saturating_sub(self.answered)
     }

@@ -41,8 +41,8 @@ enum Fault {
     None,
     /// No frame leaves.
     Device,
-    /// None does after the first round's, and ports above 100 are silent.
-    Later,
+    /// None does after so many, and ports above 100 are silent.
+    After(usize),
     /// Every answer of a port above 100 finds no room.
     NoRoom,
     /// The way out is full after each load.
@@ -64,11 +64,11 @@ impl Link for MemoryLink {
         for number in 0..load.frames.len() {
             self.frames += 1;
             match self.fault {
-                Fault::Later if self.frames > PORTS_ASKED => {
+                Fault::After(frames) if self.frames > frames => {
                     load.failed.push(Failure { probe: load.probes[number], why: Unsent::Device });
                 }
                 Fault::Device => load.failed.push(Failure { probe: load.probes[number], why: Unsent::Device }),
-                Fault::None | Fault::NoRoom | Fault::Full | Fault::Later => self.answer(load.frames.frame(number)),
+                Fault::None | Fault::NoRoom | Fault::Full | Fault::After(_) => self.answer(load.frames.frame(number)),
             }
         }
         self.sent.push(load);
@@ -116,7 +116,7 @@ impl MemoryLink {
             self.drops.dropped += 1;
             return;
         }
-        if self.fault == Fault::Later && port > 100 {
+        if matches!(self.fault, Fault::After(_)) && port > 100 {
             return;
         }
         let acknowledged = u32::from_be_bytes(syn[24..28].try_into().unwrap()).wrapping_add(1);
@@ -257,11 +257,24 @@ fn frames_that_do_not_leave_are_no_silence_of_the_target() {
 
 #[test]
 fn endpoints_that_were_asked_once_are_not_counted_as_not_asked() {
-    let (result, _) = sweep(MemoryLink::new(&[22], Fault::Later), None, told);
+    let (result, _) = sweep(MemoryLink::new(&[22], Fault::After(PORTS_ASKED)), None, told);
     let result = result.unwrap();
     assert_eq!(result.open().count(), 1);
     let unsent = result.gaps.iter().find(|gap| gap.what.contains("repeated probes did not leave (198.18.0.2:"));
     assert!(unsent.is_some_and(|gap| gap.incomplete && !gap.what.contains("not asked")), "{:?}", result.gaps);
+    assert_eq!(group(&result, Reason::NoAnswer), 100);
+    assert_eq!(result.stats.recall, None, "nothing was measured");
+}
+
+#[test]
+fn what_was_not_asked_of_a_living_host_is_unknown_and_in_no_estimate() {
+    let (result, _) = sweep(MemoryLink::new(&[22], Fault::After(60)), None, told);
+    let result = result.unwrap();
+    assert_eq!(result.living.len(), 1);
+    assert_eq!((group(&result, Reason::NoAnswer), result.stats.recall), (0, None));
+    assert!(group(&result, Reason::LocalLimit) >= 140, "{:?}", result.groups);
+    let unsent = result.gaps.iter().find(|gap| gap.what.contains("endpoints were not asked"));
+    assert!(unsent.is_some_and(|gap| gap.incomplete), "{:?}", result.gaps);
 }
 
 #[test]

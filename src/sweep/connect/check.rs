@@ -17,16 +17,17 @@ use crate::sweep::pace::Pace;
 const TRIES: u32 = 3;
 /// For an answer: the kernel sends a second SYN after a second (RFC 6298 section 2).
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Sockets at once.
-const AT_ONCE: usize = 512;
+/// Sockets at once, at most.
+const MOST_AT_ONCE: usize = 4096;
 /// Hosts that are looked at.
 const MOST: usize = 1 << 16;
 /// Between two looks while sockets wait for the pace.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The hosts whose endpoint does not answer any more, of the first [`MOST`]. `rate` in attempts per second.
+/// The hosts whose endpoint does not answer any more, of the first [`MOST`], with so many sockets at once. `rate` in attempts per second.
 pub fn fallen_silent(
     mut endpoints: Vec<SocketAddr>,
+    at_once: usize,
     rate: f64,
     device: Option<&str>,
     cancel: &AtomicBool,
@@ -35,7 +36,7 @@ pub fn fallen_silent(
     let mut pace = Pace::new(rate, Instant::now());
     for _ in 0..TRIES {
         let asked = std::mem::take(&mut endpoints);
-        for some in asked.chunks(AT_ONCE) {
+        for some in asked.chunks(at_once.clamp(1, MOST_AT_ONCE)) {
             if cancel.load(Ordering::SeqCst) {
                 return HashSet::new();
             }

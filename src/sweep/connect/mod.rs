@@ -188,7 +188,7 @@ pub fn sweep(
     gaps.extend(tally.gap(settings.most_hosts));
     if !interrupted {
         let rate = rate_of(settings, tally.len().max(1) as u64);
-        let fallen = check::fallen_silent(tally.answering(), rate, settings.device.as_deref(), cancel);
+        let fallen = check::fallen_silent(tally.answering(), parallel, rate, settings.device.as_deref(), cancel);
         tally.note_fallen(&fallen);
         gaps.extend(fallen::gap(fallen.into_iter().collect()));
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hosts::HostRecord;
 use super::machine::Machine;
 use crate::model::report::Gap;
 use crate::sweep::fallen;
@@ -18,6 +19,8 @@ const ROUNDS: u32 = 3;
 const CHANCE: f64 = 0.001;
 /// So much more likely it is still strange enough for another round.
 const STRANGE: f64 = 500.0;
+/// Canaries of suspects that measure what these lose.
+const ENOUGH: u32 = 10;
 /// A round of fewer canaries may be all silent by chance.
 const FEW: u32 = 5;
 /// After a round that nothing answered in the next one waits: an outage may be over by then.
@@ -58,18 +61,21 @@ impl Machine<'_> {
                 Silence { rounds: silence.rounds + 1, canaries: silence.canaries + canaries.asked }
             };
         }
-        // What those lose that are not silent all the time.
-        let mut others = Canaries::default();
+        // What those lose that are not silent all the time, and those of them that are known to lose.
+        let (mut others, mut suspects) = (Canaries::default(), Canaries::default());
         for ((host, _), canaries) in &rounds {
             if silences.get(host).is_some_and(|silence| silence.rounds < ROUNDS) {
-                others.asked += canaries.asked;
-                others.answered += canaries.answered;
+                others.add(*canaries);
+                if self.hosts.get(host).is_some_and(HostRecord::is_suspect) {
+                    suspects.add(*canaries);
+                }
             }
         }
         // Where nobody answers, nothing is known of the loss, and all canaries together tell whether that is chance.
         let all: u32 = silences.values().map(|silence| silence.canaries).sum();
         let is_nobody = others.asked == 0;
-        let loss = if is_nobody { others.loss() } else { others.most() };
+        let of_suspects = if suspects.asked >= ENOUGH { suspects.most() } else { 0.0 };
+        let loss = if is_nobody { others.loss() } else { others.most().max(of_suspects) };
         let each = CHANCE / silences.len().max(1) as f64;
         self.undecided = false;
         for (number, silence) in silences {

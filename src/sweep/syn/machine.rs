@@ -108,7 +108,7 @@ pub(super) struct Wave {
 }
 
 /// Counters.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
     pub(super) began: Option<Instant>,
     pub(super) last_sent: Option<Instant>,
@@ -219,8 +219,8 @@ impl<'s> Machine<'s> {
         if place.is_some() && !is_canary && ask == Some(self.round as usize) {
             self.totals.round_sent = self.totals.round_sent.saturating_sub(1);
         }
-        if place.is_some() && !is_canary {
-            self.totals.not_asked.unsent(endpoint, why);
+        if let Some(place) = place.filter(|_| !is_canary) {
+            self.totals.not_asked.unsent(endpoint, place.host, why);
         }
     }
 

@@ -25,7 +25,7 @@ impl Machine<'_> {
         }
         self.recall = if self.complete && !self.found.iter().all(|found| *found == 0) {
             Some(Recall { estimate: 1.0, lower: 1.0, expected_missing: 0.0 })
-        } else if interrupted && self.full_rounds == 0 {
+        } else if interrupted && self.full_rounds == 0 || self.totals.not_asked.spoils_estimates() {
             // What was not asked at all is in no estimate.
             None
         } else {
@@ -55,7 +55,11 @@ impl Machine<'_> {
             }
             living.insert(host.address);
             macs.extend(self.neighbours.mac_of(number).map(|mac| (host.address, mac.to_string())));
-            let silence = if host.fallen { (PortState::Unknown, Reason::FellSilent) } else { silence };
+            let silence = match host.fallen {
+                true => (PortState::Unknown, Reason::FellSilent),
+                false if self.totals.not_asked.concerns(number) => (PortState::Unknown, Reason::LocalLimit),
+                false => silence,
+            };
             groups.extend(self.silent_groups(number, host, silence, challenged.get(&number)));
             improbable.extend(host.improbable().filter(|is| is.open > 0).map(|is| (host.address, is)));
         }

@@ -70,7 +70,8 @@ impl Machine<'_> {
         if self.round > 0 && self.totals.round_sent == 0 && !wants_again {
             // Everything has answered: on all living hosts, or on those that were still asked.
             let nobody_fell = self.hosts.values().all(|host| !host.fallen);
-            self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow && nobody_fell;
+            let all_left = self.totals.not_asked.is_nothing();
+            self.complete = self.full_rounds == self.found.len() - 1 && !self.narrow && nobody_fell && all_left;
             self.found.pop();
             self.found_open.pop();
             self.phase = Phase::Done;

@@ -11,6 +11,8 @@ const RECHECK: u64 = 1 << 20;
 const RECHECK_LOST: u64 = 1 << 24;
 /// Numbers of hosts that are kept in a list.
 pub(super) const LISTED: u64 = 1 << 20;
+/// Canaries that measure a round.
+const ENOUGH: u32 = 20;
 /// A host is never taken for more than so many missed ones: where nothing is answered twice, that is no loss.
 const MOST_EACH: f64 = 9.0;
 
@@ -19,6 +21,31 @@ const MOST_EACH: f64 = 9.0;
 pub(super) struct Unheard {
     pub expected: f64,
     most: f64,
+}
+
+/// The chance that an endpoint which answers was lost in all rounds that asked silent hosts: expected, and at most.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    expected: f64,
+    most: f64,
+}
+
+impl Passed {
+    /// From the canaries of all rounds, of which `asked` are those. A round of few has the loss of all rounds, or `least`.
+    fn new(rounds: &[Canaries], asked: &[u32], least: f64) -> Self {
+        let mut all = Canaries::default();
+        rounds.iter().for_each(|round| all.add(*round));
+        let usual = Self { expected: all.share_lost().max(least), most: all.most().max(least) };
+        let of_round = |round: &u32| {
+            let canaries = rounds.get(*round as usize).filter(|canaries| canaries.asked >= ENOUGH);
+            canaries.map_or(usual, |canaries| Self { expected: canaries.share_lost(), most: canaries.most() })
+        };
+        let losses = asked.iter().map(of_round);
+        losses.fold(Self { expected: 1.0, most: 1.0 }, |passed, loss| Self {
+            expected: passed.expected * loss.expected,
+            most: passed.most * loss.most,
+        })
+    }
 }
 
 impl Machine<'_> {
@@ -38,7 +65,9 @@ impl Machine<'_> {
         let count = |round: &u32| counts.get(*round as usize).copied().unwrap_or_default();
         let canaries: Vec<Canaries> = self.silent_asked.iter().map(count).collect();
         let evidence = Evidence { found: &heard, found_open: &heard, canaries: &canaries, unanswered: Some(silent) };
-        self.round == 0 || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
+        self.round == 0
+            || self.lacks_hosts()
+            || recall::judge(&evidence).is_some_and(|hosts| hosts.expected_missing >= recall::ENOUGH)
     }
 
     /// Living hosts, by which of the rounds that asked everybody heard them first.
@@ -68,24 +97,23 @@ impl Machine<'_> {
 
     /// Living hosts that the rounds which asked them are expected to have missed: by the loss, and by how many endpoints
     /// answered of each host that was heard (Horvitz and Thompson, Journal of the American Statistical Association 47,
-    /// 1952).
+    /// 1952). Hosts that are known to lose stand for others of their kind.
     pub(super) fn unheard(&self) -> Unheard {
-        let all = self.canaries_of_rounds().iter().fold(Canaries::default(), |all, round| Canaries {
-            asked: all.asked + round.asked,
-            answered: all.answered + round.answered,
-        });
-        let lost = f64::from(all.asked.saturating_sub(all.answered)) / f64::from(all.asked.max(1));
-        let asks = i32::try_from(self.silent_asked.len()).unwrap_or(i32::MAX);
-        let silent = self.silent() as f64;
-        let missed = |loss: f64| {
-            let of = |host: &HostRecord| {
-                let all = loss.powi(i32::try_from(host.answered.max(1)).unwrap_or(i32::MAX).saturating_mul(asks));
+        let [_, suspects] = self.parts();
+        let (all, suspects) = (self.canaries_of_rounds(), suspects.canaries);
+        let fitted = recall::fitted_loss(&self.found[..self.full_rounds.max(1).min(self.found.len())]);
+        let of_all = Passed::new(&all, &self.silent_asked, fitted);
+        let of_suspects = Passed::new(&suspects, &self.silent_asked, fitted);
+        let missed = |of: fn(&Passed) -> f64| {
+            let of_host = |host: &HostRecord| {
+                let loss = if host.is_suspect() { of(&of_all).max(of(&of_suspects)) } else { of(&of_all) };
+                let all = loss.powi(i32::try_from(host.answered.max(1)).unwrap_or(i32::MAX));
                 (all / (1.0 - all)).min(MOST_EACH)
             };
-            self.hosts.values().filter(|host| host.alive).map(of).sum::<f64>().min(silent)
+            let living = self.hosts.values().filter(|host| host.alive && !host.fallen);
+            living.map(of_host).sum::<f64>().min(self.silent() as f64)
         };
-        let loss = lost.max(recall::fitted_loss(&self.found[..self.full_rounds.max(1).min(self.found.len())]));
-        Unheard { expected: missed(loss), most: missed(all.most().max(loss)) }
+        Unheard { expected: missed(|passed| passed.expected), most: missed(|passed| passed.most) }
     }
 
     /// The share of the living hosts that was heard when so many were not.

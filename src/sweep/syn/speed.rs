@@ -164,6 +164,11 @@ impl Speed {
             self.set(trial.rate_before, now);
             return;
         }
+        if self.trial.is_none() && self.is_slow() && waited >= WITHOUT_CANARIES {
+            // Nor does anything say that it need be so slow.
+            self.set((self.rate * FAST).min(self.limit), now);
+            return;
+        }
         self.judge_if(ENOUGH, now);
     }
 
@@ -189,7 +194,7 @@ impl Speed {
     }
 
     fn judge(&mut self, sample: Sample, now: Instant) {
-        let mut rate_before = self.rate;
+        let (mut rate_before, mut achieved_before) = (self.rate, self.really());
         if let Some(trial) = self.trial.take() {
             match sample.relief_from(trial.before) {
                 Relief::None if self.may_be_far_too_much(sample, &trial) => {
@@ -203,7 +208,7 @@ impl Speed {
                     self.set(trial.rate_before, now);
                     return;
                 }
-                Relief::Perhaps => rate_before = trial.rate_before,
+                Relief::Perhaps => (rate_before, achieved_before) = (trial.rate_before, trial.achieved_before),
                 Relief::Plain => {
                     self.too_much = trial.rate_before.min(trial.achieved_before);
                     // This sample may be partly of an outage that is over: the next one tells whether too much is lost yet.
@@ -220,7 +225,7 @@ impl Speed {
         if self.really() <= LEAST {
             return;
         }
-        let trial = Trial { rate_before, achieved_before: self.really(), before: sample, is_last: false };
+        let trial = Trial { rate_before, achieved_before, before: sample, is_last: false };
         // What came through is what the way takes.
         self.slow_down(sample.passed().clamp(LEAST_FRACTION, 0.5), now);
         self.trial = Some(trial);

@@ -6,10 +6,10 @@ use crate::sweep::recall::{self, Canaries, Evidence};
 
 /// What is known of some hosts.
 #[derive(Clone, Debug, Default)]
-struct Part {
+pub(super) struct Part {
     found: Vec<u64>,
     found_open: Vec<u64>,
-    canaries: Vec<Canaries>,
+    pub(super) canaries: Vec<Canaries>,
     unanswered: u64,
 }
 
@@ -41,7 +41,7 @@ impl Machine<'_> {
     }
 
     /// Hosts without a sign of loss, and those with one.
-    fn parts(&self) -> [Part; 2] {
+    pub(super) fn parts(&self) -> [Part; 2] {
         let rounds = self.found.len();
         let empty = || Part {
             found: vec![0; rounds],

@@ -1,6 +1,9 @@
 //! What could not be asked, and why. Pure.
 
+use std::collections::HashSet;
+
 use super::Unsent;
+use super::number::NumberHash;
 use crate::model::Endpoint;
 use crate::model::report::Gap;
 
@@ -10,13 +13,15 @@ const MOST_AGAIN: u32 = 3;
 const MOST_UNSENT: u64 = 1 << 24;
 
 /// Endpoints that were not asked, or not again, by cause.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NotAsked {
     /// Known from the start, and asked in no round.
     no_way: Count,
     closed: Count,
     /// What did not leave, by [`Unsent`], in the last round that asked everybody and since.
     unsent: [Count; 4],
+    /// The hosts of that.
+    hosts: HashSet<u64, NumberHash>,
     /// All endpoints that there is a way to have been asked in a round that is over: what does not leave is repeated.
     all_asked: bool,
     /// Some of that could leave now.
@@ -42,8 +47,30 @@ impl NotAsked {
         self.closed.note(endpoint);
     }
 
-    pub(super) fn unsent(&mut self, endpoint: Endpoint, why: Unsent) {
+    pub(super) fn unsent(&mut self, endpoint: Endpoint, host: u64, why: Unsent) {
         self.unsent[why as usize].note(endpoint);
+        if !self.all_asked {
+            self.hosts.insert(host);
+        }
+    }
+
+    /// Whether the silence of a host may be that of ports that were not asked.
+    pub(super) fn concerns(&self, host: u64) -> bool {
+        self.hosts.contains(&host)
+    }
+
+    /// Whether probes did not leave for a cause that comes and goes: what they would have found is in no estimate.
+    pub(super) fn spoils_estimates(&self) -> bool {
+        self.passing() > 0
+    }
+
+    fn passing(&self) -> u64 {
+        [Unsent::Device, Unsent::NoRoute].map(|why| self.unsent[why as usize].number).iter().sum()
+    }
+
+    /// Whether everything has left.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.unsent.iter().all(|count| count.number == 0)
     }
 
     /// A router was found that was missing.
@@ -53,20 +80,20 @@ impl NotAsked {
 
     /// Whether another round is to ask what did not leave: a router was found, or, some times, whatever it was may be over.
     pub(super) fn wants_again(&mut self) -> bool {
-        let passing = [Unsent::Device, Unsent::NoRoute].map(|why| self.unsent[why as usize].number);
-        let is_unsent = (1..=MOST_UNSENT).contains(&passing.iter().sum()) && self.again < MOST_AGAIN;
+        let is_unsent = (1..=MOST_UNSENT).contains(&self.passing()) && self.again < MOST_AGAIN;
         self.again += u32::from(is_unsent);
         std::mem::replace(&mut self.is_open_again, false) || is_unsent
     }
 
     /// A round is over.
     pub(super) fn end_round(&mut self) {
-        self.all_asked |= self.unsent.iter().all(|count| count.number == 0);
+        self.all_asked |= self.is_nothing();
     }
 
     /// A round begins that asks everybody who has not answered.
     pub(super) fn ask_again(&mut self) {
         self.unsent = Default::default();
+        self.hosts.clear();
     }
 
     pub(super) fn gaps(&self) -> impl Iterator<Item = Gap> {
@@ -124,22 +151,22 @@ mod tests {
         let endpoint = |port| Endpoint::tcp([198, 18, 0, 7].into(), port);
         let mut not_asked = NotAsked::default();
         assert_eq!(not_asked.gaps().count(), 0);
-        not_asked.unsent(endpoint(1), Unsent::NoRoute);
+        not_asked.unsent(endpoint(1), 7, Unsent::NoRoute);
         not_asked.no_way(endpoint(2));
-        not_asked.unsent(endpoint(3), Unsent::Device);
-        not_asked.unsent(endpoint(4), Unsent::Device);
-        not_asked.unsent(endpoint(5), Unsent::NoRouter);
+        not_asked.unsent(endpoint(3), 7, Unsent::Device);
+        not_asked.unsent(endpoint(4), 7, Unsent::Device);
+        not_asked.unsent(endpoint(5), 7, Unsent::NoRouter);
         let whats: Vec<String> = not_asked.gaps().map(|gap| gap.what).collect();
         let what = |number, port| format!("{number} endpoints were not asked (198.18.0.7:{port}/tcp)");
         assert_eq!(whats, [what(2, 2), what(1, 5), what(2, 3)]);
         not_asked.ask_again();
         let whats: Vec<String> = not_asked.gaps().map(|gap| gap.what).collect();
         assert_eq!(whats, [what(1, 2)], "the others may leave in this round");
-        not_asked.unsent(endpoint(3), Unsent::Device);
+        not_asked.unsent(endpoint(3), 7, Unsent::Device);
         not_asked.end_round();
         not_asked.ask_again();
         not_asked.end_round();
-        not_asked.unsent(endpoint(3), Unsent::Device);
+        not_asked.unsent(endpoint(3), 7, Unsent::Device);
         let whats: Vec<String> = not_asked.gaps().map(|gap| gap.what).collect();
         let repeated = "1 repeated probes did not leave (198.18.0.7:3/tcp)".to_owned();
         assert_eq!(whats, [what(1, 2), repeated], "it had been asked meanwhile");
@@ -148,11 +175,11 @@ mod tests {
     #[test]
     fn a_router_is_news_to_what_it_kept_from_leaving() {
         let mut not_asked = NotAsked::default();
-        not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 1), Unsent::Device);
+        not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 1), 7, Unsent::Device);
         not_asked.router_found();
         assert!([true; 3].iter().all(|_| not_asked.wants_again()), "some times anyway");
         assert!(!not_asked.wants_again());
-        not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 2), Unsent::NoRouter);
+        not_asked.unsent(Endpoint::tcp([198, 18, 0, 7].into(), 2), 7, Unsent::NoRouter);
         not_asked.router_found();
         assert!(not_asked.wants_again() && !not_asked.wants_again());
     }
