@@ -7,9 +7,23 @@ use crate::sweep::proportion;
 pub struct Sample {
     pub asked: u32,
     pub lost: u32,
+    /// Answered in a row, the latest ones.
+    pub streak: u32,
 }
 
 impl Sample {
+    pub fn add(&mut self, is_lost: bool) {
+        self.asked += 1;
+        self.lost += u32::from(is_lost);
+        self.streak = if is_lost { 0 } else { self.streak + 1 };
+    }
+
+    /// Whether what lost the others seems to be over: an outage ends from one canary to the next, and all that were answered
+    /// come after it.
+    pub const fn ends_well(self) -> bool {
+        self.streak > 0 && self.streak == self.asked - self.lost
+    }
+
     pub fn loss(self) -> f64 {
         f64::from(self.lost) / f64::from(self.asked.max(1))
     }
@@ -69,7 +83,7 @@ mod tests {
     use super::*;
 
     fn sample(asked: u32, lost: u32) -> Sample {
-        Sample { asked, lost }
+        Sample { asked, lost, streak: 0 }
     }
 
     #[test]

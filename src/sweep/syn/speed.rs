@@ -117,8 +117,7 @@ impl Speed {
         self.last_canary = self.last_canary.max(sent);
         // What left before the rate changed tells about the rate before.
         if sent >= self.changed {
-            self.window.canaries.asked += 1;
-            self.window.canaries.lost += u32::from(lost);
+            self.window.canaries.add(lost);
         }
     }
 
@@ -211,8 +210,10 @@ impl Speed {
                 Relief::Perhaps => (rate_before, achieved_before) = (trial.rate_before, trial.achieved_before),
                 Relief::Plain => {
                     self.too_much = trial.rate_before.min(trial.achieved_before);
-                    // This sample may be partly of an outage that is over: the next one tells whether too much is lost yet.
-                    return;
+                    if sample.ends_well() {
+                        // Partly of an outage that is over, it may be: the next sample tells whether too much is lost yet.
+                        return;
+                    }
                 }
             }
             if !self.is_suspicious(sample) {
