@@ -86,7 +86,8 @@ impl Machine<'_> {
             // Of one that has answered on all its ports nothing is unknown.
             let record = self.hosts.get_mut(&number).filter(|record| (record.answered as usize) < asked);
             let Some(record) = record.filter(|_| is_strange) else { continue };
-            record.fallen = silence.rounds >= ROUNDS && chance < least;
+            // It stays so, as it is not asked any more.
+            record.fallen |= silence.rounds >= ROUNDS && chance < least;
             self.undecided |= !record.fallen;
         }
     }
