@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use postern::model::host_report::{HostReport, Listener, Privileges, Source};
+use postern::model::host_report::{HostReport, Listener, Source};
 use postern::model::report::{
     EndpointEntry, Gap, Host, PortGroup, Run, SCHEMA, Scope, ScopePorts, Status, Sweep, Tool, Vantage, VantageKind,
 };
@@ -112,22 +112,10 @@ fn listener() -> Listener {
 
 fn host_report() -> HostReport {
     HostReport {
-        schema: postern::model::host_report::SCHEMA.to_owned(),
-        tool: Tool::this(),
-        id: "h1".to_owned(),
         hostname: Some("h1".to_owned()),
         collected_at: Some("2026-11-24T12:00:00Z".to_owned()),
-        source: Source::Native,
-        privileges: Privileges::default(),
-        addresses: Vec::new(),
-        namespaces: Vec::new(),
         listeners: vec![listener()],
-        owners: Vec::new(),
-        raw_sockets: Vec::new(),
-        containers: Vec::new(),
-        published: Vec::new(),
-        os: None,
-        gaps: Vec::new(),
+        ..HostReport::of("h1", Source::Native)
     }
 }
 

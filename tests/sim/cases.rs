@@ -152,15 +152,18 @@ fn a_sweep_of_all_improbable_ports_ends() {
     }
 }
 
+/// A network of so many addresses, of which some live and have one open port each.
+fn sparse(addresses: u32, living: u32, ports: &str, loss: f64) -> Scenario {
+    let mut scenario = scenario::named("single-host");
+    (scenario.targets.addresses, scenario.targets.living, scenario.targets.open) = (addresses, living, 1);
+    (scenario.targets.ports, scenario.path.loss) = (ports.to_owned(), loss);
+    scenario
+}
+
 /// An outage in the first round of a network whose silent endpoints are asked again only for a reason.
 #[test]
 fn living_hosts_that_a_large_sweep_missed_are_found_or_declared() {
-    let mut scenario = scenario::named("single-host");
-    scenario.targets.addresses = 20_000;
-    scenario.targets.living = 400;
-    scenario.targets.open = 1;
-    scenario.targets.ports = "1-60".to_owned();
-    scenario.path.loss = 0.0;
+    let mut scenario = sparse(20_000, 400, "1-60", 0.0);
     let clean = run(&scenario, 1);
     assert_eq!((clean.result.gaps.len(), clean.result.stats.rounds), (0, 2), "{:?}", clean.result.gaps);
     assert!(clean.result.stats.probes_sent < 1_300_000, "{:?}", clean.result.stats);
@@ -181,12 +184,7 @@ fn living_hosts_that_a_large_sweep_missed_are_found_or_declared() {
 /// again as long as some are expected, or that is said.
 #[test]
 fn a_loss_has_silent_hosts_of_a_large_sweep_asked_again() {
-    let mut scenario = scenario::named("single-host");
-    scenario.targets.addresses = 4096;
-    scenario.targets.living = 60;
-    scenario.targets.open = 1;
-    scenario.targets.ports = "1-300".to_owned();
-    scenario.path.loss = 0.2;
+    let scenario = sparse(4096, 60, "1-300", 0.2);
     for seed in 1..=2 {
         let run = run(&scenario, seed);
         let missed = run.truth.len() - checks::found(&run).len();
@@ -236,9 +234,7 @@ fn no_host_of_a_lossy_network_is_said_to_have_fallen_silent() {
 /// A loss, and more silent hosts than are asked again, while all ports of the others have answered.
 #[test]
 fn recall_speaks_of_silent_hosts_where_all_others_answered() {
-    let mut scenario = scenario::named("single-host");
-    (scenario.targets.addresses, scenario.targets.living, scenario.targets.open) = (1_200_000, 2000, 1);
-    (scenario.targets.ports, scenario.path.loss) = ("1".to_owned(), 0.2);
+    let mut scenario = sparse(1_200_000, 2000, "1", 0.2);
     scenario.sweep.recall = Some(0.99);
     let run = run(&scenario, 1);
     let truth = checks::found(&run).len() as f64 / run.truth.len() as f64;

@@ -133,7 +133,7 @@ fn ports() -> PortRanges {
     PORTS.parse().unwrap()
 }
 
-fn settings(rate: Option<u64>) -> SynSettings {
+pub fn settings(rate: Option<u64>) -> SynSettings {
     SynSettings {
         sources: vec![SOURCE.into()],
         ways: Ways::new([("0.0.0.0/0".parse().unwrap(), Some(Way { source: 0, hop: Hop::Routed }))]),

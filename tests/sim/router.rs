@@ -155,14 +155,7 @@ fn sweep(link: &mut RouterLink) -> SweepResult {
     let settings = SynSettings {
         sources: vec![SOURCE.into(); 2],
         ways: Ways::from_ranges([way(0), way(1)]),
-        source_ports: (25_000..25_014).collect(),
-        rate: Some(160),
-        host_rate: None,
-        recall: None,
-        resolve_rate: 2000,
-        most_hosts: 1 << 19,
-        own: vec![SOURCE.into()],
-        key: [7; 16],
+        ..super::driver::settings(Some(160))
     };
     let ports: PortRanges = "1-200".parse().unwrap();
     let targets = TargetSet::from_ranges([(TARGETS[0].into(), TARGETS[1].into())]);

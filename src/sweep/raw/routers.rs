@@ -167,6 +167,14 @@ mod tests {
         Routers::new(&exits, known, now)
     }
 
+    /// They were asked and have answered, both as the same machine.
+    fn answered(start: Instant) -> (Routers, IpAddr) {
+        let (mut routers, router) = (routers(&[], start), ip("198.18.0.254"));
+        let _ = routers.due(start);
+        let _ = (routers.heard(2, router, ONE, start), routers.heard(3, router, ONE, start));
+        (routers, router)
+    }
+
     #[test]
     fn each_router_is_asked_by_each_way_until_it_answers() {
         let start = Instant::now();
@@ -190,10 +198,7 @@ mod tests {
     fn a_router_that_moves_is_followed_and_one_that_is_silent_stays_where_it_was() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut routers = routers(&[], start);
-        let router = ip("198.18.0.254");
-        let _ = routers.due(start);
-        let _ = (routers.heard(2, router, ONE, start), routers.heard(3, router, ONE, start));
+        let (mut routers, router) = answered(start);
         assert_eq!(routers.due(at(30_000)).len(), 3);
         assert_eq!(routers.heard(2, router, OTHER, at(30_001)), Some(Change::Moved));
         assert_eq!(routers.heard(2, router, ONE, at(30_002)), None, "the first answer counts");
@@ -206,10 +211,7 @@ mod tests {
     fn a_claim_that_nobody_asked_for_leads_to_a_question_and_no_more() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut routers = routers(&[], start);
-        let router = ip("198.18.0.254");
-        let _ = routers.due(start);
-        let _ = (routers.heard(2, router, ONE, start), routers.heard(3, router, ONE, start));
+        let (mut routers, router) = answered(start);
         assert_eq!(routers.heard(2, router, ONE, at(300)), None);
         assert!(routers.due(at(5_000)).is_empty(), "it says what is known");
         for ms in [5_100, 5_200] {
